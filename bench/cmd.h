@@ -1,0 +1,27 @@
+/* cmd: the subcommands of lfm2, one per file bench/cmd_NAME.c (evaluation ones: eval/cmd_NAME.c), and the few
+ * things they share. Each gets argv with argv[0] = its own name and returns the process's exit code:
+ * 0 done, 1 a check failed, 2 bad usage or bad input. */
+#ifndef BENCH_CMD_H
+#define BENCH_CMD_H
+
+#include "bench/options.h"
+#include "data/status.h"
+
+#define CMD(name) int cmd_##name(int argc, char **argv);
+CMD(info)
+CMD(synth)
+CMD(logits)
+CMD(parity)
+CMD(kernels)
+CMD(limits)
+CMD(bench)
+CMD(report)
+#undef CMD
+
+/* Prints "lfm2: TEXT" as one line on stderr and returns 2. */
+int cmd_fail(const struct error *e);
+
+/* The features named by the environment variable LFM2_ISA (0 when unset). Returns 0, or -1 after filling *e. */
+int cmd_isa_mask(unsigned *mask, struct error *e);
+
+#endif

@@ -1,0 +1,9 @@
+/* cmd_report: placeholder until the command is written. */
+#include "bench/cmd.h"
+
+int cmd_report(int argc, char **argv) {
+    struct error e = {0};
+    (void)argc;
+    fail(&e, ERR_UNSUPPORTED, "%s: not written yet", argv[0]);
+    return cmd_fail(&e);
+}

@@ -1,0 +1,42 @@
+/* lfm2: the command. A table of subcommands, nothing else. */
+#include <stdio.h>
+#include <string.h>
+
+#include "bench/cmd.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"info", cmd_info, "hyper-parameters, tensors, bytes and MACs per token, kernels this CPU will run"},
+    {"synth", cmd_synth, "write a seeded model with real shapes as an ordinary GGUF file"},
+    {"logits", cmd_logits, "run either engine on given ids and store the logits"},
+    {"parity", cmd_parity, "does the optimized engine compute what the reference computes?"},
+    {"kernels", cmd_kernels, "check and time every row of the kernel table"},
+    {"limits", cmd_limits, "measure this machine: read bandwidth, int8, bf16 and fp32 peaks"},
+    {"bench", cmd_bench, "prefill and decode throughput, with llama-bench's flags and test names"},
+    {"report", cmd_report, "draw RESULTS.md and the plots from the stored records"},
+};
+
+static void usage(FILE *to) {
+    fprintf(to, "usage: lfm2 COMMAND [options]      (lfm2 COMMAND --help explains one)\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fprintf(to, "\nExit codes: 0 done, 1 a check failed, 2 bad usage or bad input.\n");
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        fprintf(stderr, "lfm2: no command given; `lfm2 --help` lists them\n");
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "lfm2: unknown command '%s'; `lfm2 --help` lists them\n", argv[1]);
+    return 2;
+}

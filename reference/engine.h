@@ -1,0 +1,88 @@
+/* engine: what "running the model" means. Two engines fulfil this contract: `reference` (float32, readable, the
+ * definition) and `optimized` (int4/int8, fast, never trusted, only compared). bench and eval reach a model
+ * only through this file.
+ *
+ * An engine is stateless; a session is one timeline of tokens: KV cache, convolution state and position. */
+#ifndef REFERENCE_ENGINE_H
+#define REFERENCE_ENGINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/model.h"
+#include "data/status.h"
+
+/* Named points of the forward pass. Both engines report all of them, in this order within a layer. */
+enum tap_point {
+    TAP_EMBEDDING,  /* [n, D]   layer -1: the residual stream before layer 0 */
+    TAP_MIXER_OUT,  /* [n, D]   what the mixer adds to the residual stream */
+    TAP_ROUTER,     /* [n, E]   router probabilities (sigmoid, without the bias); experts is set */
+    TAP_FFN_OUT,    /* [n, D]   what the ffn adds to the residual stream */
+    TAP_LAYER_OUT,  /* [n, D]   the residual stream after the layer */
+    TAP_FINAL_NORM, /* [n, D]   layer L: input of the head. Optimized may report only the positions whose
+                     *          logits were asked for */
+    TAP_COUNT,
+};
+
+struct tap_event {
+    enum tap_point point;
+    int layer;
+    int position;           /* of the first row */
+    int n, dim;             /* rows and columns of x */
+    const float *x;         /* [n, dim], valid during the call only */
+    const int32_t *experts; /* TAP_ROUTER: [n, k], the chosen experts in ascending order; else NULL */
+    int k;
+};
+typedef void tap_fn(void *arg, const struct tap_event *event);
+
+struct engine_options {
+    int threads;        /* 0: one per available CPU */
+    int max_tokens;     /* positions the session can hold; 0: 4096. Memory is taken for them in open */
+    int max_batch;      /* tokens computed at once; 0: the engine's default. feed() splits longer input */
+    unsigned cpu_mask;  /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
+    int no_pin;         /* 1: do not pin threads to CPUs */
+    tap_fn *tap;        /* NULL: none. Timing runs leave it NULL */
+    void *tap_arg;
+};
+
+struct session; /* each engine has its own */
+
+/* The state of a session at one position. Zero-initialise, fill with save, free with snapshot_free. */
+struct snapshot {
+    void *data;
+    size_t size, capacity;
+    int position;
+    const struct engine *engine;
+};
+void snapshot_free(struct snapshot *s);
+
+struct engine {
+    const char *name;
+    /* Takes all memory the session will ever need. The model must outlive the session. */
+    enum status (*open)(struct session **out, const struct model *m, const struct engine_options *o,
+                        struct error *e);
+    /* Appends n >= 1 tokens and writes the logits of the last n_logits (0 <= n_logits <= n) of them to
+     * logits [n_logits, V]. Prefill is n > 1, decode n = 1; any split of the same ids gives the same
+     * state. Fails with ERR_ARG, and changes nothing, on an id outside [0, V) or past max_tokens. */
+    enum status (*feed)(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
+                        struct error *e);
+    /* Copies KV cache, convolution state and position to and from a snapshot. restore fails with ERR_ARG when
+     * the snapshot was made by another engine or for other shapes. A snapshot may be restored many times. */
+    enum status (*save)(const struct session *s, struct snapshot *to, struct error *e);
+    enum status (*restore)(struct session *s, const struct snapshot *from, struct error *e);
+    /* Tokens fed so far. */
+    int (*position)(const struct session *s);
+    /* Empties the session: position 0, no state. */
+    void (*reset)(struct session *s);
+    /* One line for records: threads and, for optimized, the kernel chosen for each op ("gemm_q4a8=avx2 ..."). */
+    void (*describe)(const struct session *s, char *text, size_t size);
+    void (*close)(struct session *s); /* NULL is fine */
+};
+
+extern const struct engine engine_reference;
+extern const struct engine engine_optimized;
+
+/* "reference" or "optimized"; NULL otherwise. */
+const struct engine *engine_by_name(const char *name);
+
+#endif
