@@ -45,15 +45,16 @@ struct q6_block {
 struct act8 {
     int8_t *q;      /* [n, K], |q| <= 127 */
     float *scale;   /* [n, K/32] */
-    int32_t *sum;   /* [n, K/32] sum of the block's q */
+    int32_t *offset8; /* [n, K/32] -8 * the sum of the block's q: turns a dot product with the unsigned nibbles
+                       * w + 8 into one with w, as the start value of an accumulator */
     int16_t *sum16; /* [n, K/16] sum of each half block */
     size_t q_stride; /* bytes, a multiple of 64 */
-    size_t s_stride; /* elements of scale and sum; sum16 rows are 2*s_stride apart */
+    size_t s_stride; /* elements of scale and offset8; sum16 rows are 2*s_stride apart */
 };
 
 /* One row: scale = max|x| / 127 per block, q = x / scale rounded to nearest even; an all-zero block has scale 0.
- * q, scale, sum, sum16 as in one row of act8. */
-typedef void quantize_a8_fn(const float *x, int K, int8_t *q, float *scale, int32_t *sum, int16_t *sum16);
+ * q, scale, offset8, sum16 as in one row of act8. */
+typedef void quantize_a8_fn(const float *x, int K, int8_t *q, float *scale, int32_t *offset8, int16_t *sum16);
 
 /* y[t*y_stride + p*PANEL + r] = row p*PANEL + r of the packed matrix times activation row t, for p < panels,
  * r < PANEL, t < n. w points at the first panel; panels follow each other. K is a multiple of 32 (Q6: 256).

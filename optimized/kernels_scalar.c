@@ -7,7 +7,7 @@
 
 #include "data/quant.h"
 
-void quantize_a8_scalar(const float *x, int K, int8_t *q, float *scale, int32_t *sum, int16_t *sum16) {
+void quantize_a8_scalar(const float *x, int K, int8_t *q, float *scale, int32_t *offset8, int16_t *sum16) {
     for (int b = 0; b < K / BLOCK; b++) {
         const float *xb = x + b * BLOCK;
         float amax = 0;
@@ -23,7 +23,7 @@ void quantize_a8_scalar(const float *x, int K, int8_t *q, float *scale, int32_t 
         }
         sum16[2 * b] = (int16_t)half[0];
         sum16[2 * b + 1] = (int16_t)half[1];
-        sum[b] = half[0] + half[1];
+        offset8[b] = -8 * (half[0] + half[1]);
     }
 }
 
