@@ -41,6 +41,9 @@ $(BUILD)/lfm2-tests: $(call objects,$(TEST_SRC) $(CASE_SRC) $(filter-out lfm2.c,
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ $(LDLIBS) -lcriterion
 
+# Stored with every result.
+$(BUILD)/bench/machine.o: CPPFLAGS += -DBUILD_FLAGS='"$(strip $(CSTD) $(OPT) -ffp-contract=off $(SAN))"'
+
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC      $<"

@@ -1,0 +1,26 @@
+/* machine: what a result was measured on: the build, the CPU, the system, and whether it was quiet. */
+#ifndef BENCH_MACHINE_H
+#define BENCH_MACHINE_H
+
+#include <stddef.h>
+
+#include "data/records.h"
+
+/* Stores schema, time, threads, commit, dirty, compiler, flags, cpu, cores, caches, memory_bytes, isa, os,
+ * kernel, libc, governor, boost, smt, virtual, loadavg, thp and warnings (one per line; "" when nothing is
+ * amiss) as attributes. threads: what is about to be measured, for the warnings; 0: all CPUs. */
+void machine_attributes(struct record *r, int threads);
+
+/* What might spoil a measurement with this many threads, one sentence per line: load, frequency governor,
+ * more threads than CPUs. Returns the number of sentences. */
+int machine_warnings(char *text, size_t size, int threads);
+
+/* CPUs this process may run on. */
+int machine_cpus(void);
+
+/* "AMD EPYC"; the commit the program's folder is at ("unknown" outside git), and whether tracked files
+ * other than stored results differ from it. */
+void machine_cpu_name(char *text, size_t size);
+void machine_commit(char *commit, size_t size, int *dirty);
+
+#endif
