@@ -1,0 +1,310 @@
+/* quant_k: Q4_K, Q5_K and Q6_K. A block holds 256 weights in groups, each group with its own small integer
+ * scale (and offset), and the block with f16 factors for those.
+ *
+ * Layouts, in bytes:
+ *   Q4_K 144: f16 d, f16 dmin, 12 packed 6-bit scales, 128 nibbles
+ *   Q5_K 176: f16 d, f16 dmin, 12 packed 6-bit scales, 32 fifth bits, 128 nibbles
+ *       8 groups of 32, w = d*scale*q - dmin*offset; nibble byte 32*p+i holds weight 64*p+i (low) and
+ * 64*p+32+i (high), whose fifth bits are bits 2p and 2p+1 of byte i Q6_K 210: 128 nibbles, 64 bytes of upper
+ * bit pairs, 16 int8 scales, f16 d 16 groups of 16, w = d*scale*(q-32); in each half of 128 weights, lane i <
+ * 32 has the quarters i, i+32, i+64, i+96: nibble bytes i (quarters 0 and 2) and 32+i (1 and 3), all upper
+ * pairs in one byte
+ *
+ * The quantisers do ggml's reference searches operation by operation, since the rounding of every sum decides
+ * which candidate wins; sums are in index order. */
+#include "data/quant_k.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "data/quant.h"
+
+enum { BLOCK = 256 };
+
+static float load_f16(const uint8_t *p) {
+    return f16_to_f32((uint16_t)(p[0] | p[1] << 8));
+}
+
+static void store_f16(uint8_t *p, float f) {
+    uint16_t h = f32_to_f16(f);
+    p[0] = (uint8_t)(h & 0xff);
+    p[1] = (uint8_t)(h >> 8);
+}
+
+static int clamp(int v, int low, int high) {
+    return v < low ? low : v > high ? high : v;
+}
+
+/* To the nearest integer, ties to even, for |v| < 2^22: 1.5 * 2^23 has a unit of 1, so the addition rounds.
+ * Larger values and NaN give some integer, which callers clamp. */
+static int round_even(float v) {
+    float shifted = v + 12582912.0f;
+    uint32_t u;
+    memcpy(&u, &shifted, sizeof u);
+    return (int)(u & 0x7fffff) - 0x400000;
+}
+
+/* The eight 6-bit scales and offsets of Q4_K and Q5_K: bytes 0-3 hold scales 0-3, bytes 4-7 offsets 0-3,
+ * bytes 8-11 the low nibbles of scales and offsets 4-7, whose upper two bits fill the tops of bytes 0-3 and
+ * 4-7. */
+static void unpack_scales(const uint8_t *packed, uint8_t *scale, uint8_t *offset) {
+    for (int j = 0; j < 4; j++) {
+        scale[j] = packed[j] & 63;
+        offset[j] = packed[4 + j] & 63;
+        scale[4 + j] = (uint8_t)((packed[8 + j] & 15) | (packed[j] >> 6) << 4);
+        offset[4 + j] = (uint8_t)(packed[8 + j] >> 4 | (packed[4 + j] >> 6) << 4);
+    }
+}
+
+static void pack_scales(const uint8_t *scale, const uint8_t *offset, uint8_t *packed) {
+    for (int j = 0; j < 4; j++) {
+        packed[j] = (uint8_t)(scale[j] | (scale[4 + j] >> 4) << 6);
+        packed[4 + j] = (uint8_t)(offset[j] | (offset[4 + j] >> 4) << 6);
+        packed[8 + j] = (uint8_t)((scale[4 + j] & 15) | (offset[4 + j] & 15) << 4);
+    }
+}
+
+void dequantize_q4_k(const uint8_t *restrict src, float *restrict out, int64_t n) {
+    for (int64_t b = 0; b < n / BLOCK; b++, src += 144) {
+        float d = load_f16(src), dmin = load_f16(src + 2);
+        uint8_t scale[8], offset[8];
+        unpack_scales(src + 4, scale, offset);
+        const uint8_t *q = src + 16;
+        for (int g = 0; g < 8; g += 2, q += 32, out += 64) {
+            float d0 = d * scale[g], m0 = dmin * offset[g], d1 = d * scale[g + 1], m1 = dmin * offset[g + 1];
+            for (int i = 0; i < 32; i++) out[i] = d0 * (float)(q[i] & 15) - m0;
+            for (int i = 0; i < 32; i++) out[32 + i] = d1 * (float)(q[i] >> 4) - m1;
+        }
+    }
+}
+
+void dequantize_q5_k(const uint8_t *restrict src, float *restrict out, int64_t n) {
+    for (int64_t b = 0; b < n / BLOCK; b++, src += 176) {
+        float d = load_f16(src), dmin = load_f16(src + 2);
+        uint8_t scale[8], offset[8];
+        unpack_scales(src + 4, scale, offset);
+        const uint8_t *fifth = src + 16, *q = src + 48;
+        for (int g = 0; g < 8; g += 2, q += 32, out += 64) {
+            float d0 = d * scale[g], m0 = dmin * offset[g], d1 = d * scale[g + 1], m1 = dmin * offset[g + 1];
+            for (int i = 0; i < 32; i++) out[i] = d0 * (float)((q[i] & 15) | (fifth[i] >> g & 1) << 4) - m0;
+            for (int i = 0; i < 32; i++)
+                out[32 + i] = d1 * (float)(q[i] >> 4 | (fifth[i] >> (g + 1) & 1) << 4) - m1;
+        }
+    }
+}
+
+/* One group of 16; the shifts are constants where it is called, so that the loop becomes vector code. */
+static inline void dequantize_q6_group(const uint8_t *restrict low, int low_shift,
+                                       const uint8_t *restrict high, int high_shift, float d,
+                                       float *restrict out) {
+    for (int i = 0; i < 16; i++) {
+        int q = (low[i] >> low_shift & 15) | (high[i] >> high_shift & 3) << 4;
+        out[i] = d * (float)(q - 32);
+    }
+}
+
+void dequantize_q6_k(const uint8_t *restrict src, float *restrict out, int64_t n) {
+    for (int64_t b = 0; b < n / BLOCK; b++, src += 210) {
+        float d = load_f16(src + 208);
+        for (int half = 0; half < 2; half++, out += 128) {
+            for (int g = 0; g < 2; g++) { /* lanes 0-15 and 16-31 of each quarter */
+                const uint8_t *low = src + 64 * half + 16 * g, *high = src + 128 + 32 * half + 16 * g;
+                const int8_t *scale = (const int8_t *)(src + 192 + 8 * half + g);
+                dequantize_q6_group(low, 0, high, 0, d * scale[0], out + 16 * g);
+                dequantize_q6_group(low + 32, 0, high, 2, d * scale[2], out + 32 + 16 * g);
+                dequantize_q6_group(low, 4, high, 4, d * scale[4], out + 64 + 16 * g);
+                dequantize_q6_group(low + 32, 4, high, 6, d * scale[6], out + 96 + 16 * g);
+            }
+        }
+    }
+}
+
+/* Fits x ~ scale * (code - 32) for 16 weights, errors weighted by x^2, among 19 trial scales around the one
+ * that maps the extreme weight to -32. Fills code, returns the scale of least squares for it. */
+static float fit_signed(const float *x, uint8_t *code) {
+    float extreme = 0;
+    for (int i = 0; i < 16; i++)
+        if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
+    memset(code, 0, 16);
+    if (fabsf(extreme) < 1e-15f) return 0;
+    static const signed char steps[] = {0, -9, -8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    float scale = 0, best = 0;
+    for (int t = 0; t < (int)sizeof steps; t++) {
+        float inverse = t == 0 ? -32 / extreme : -(32 + 0.1f * (float)steps[t]) / extreme;
+        float xq = 0, qq = 0;
+        uint8_t trial[16];
+        for (int i = 0; i < 16; i++) {
+            int q = clamp(round_even(inverse * x[i]), -32, 31);
+            float weight = x[i] * x[i];
+            xq += weight * x[i] * (float)q;
+            qq += weight * (float)q * (float)q;
+            trial[i] = (uint8_t)(q + 32);
+        }
+        if (t > 0 && !(qq > 0 && xq * xq > best * qq)) continue;
+        memcpy(code, trial, sizeof trial);
+        scale = qq != 0 ? xq / qq : 0;
+        best = scale * xq;
+    }
+    return scale;
+}
+
+static void pack_q6_k(const uint8_t *code, uint8_t *out) {
+    for (int half = 0; half < 2; half++, code += 128) {
+        uint8_t *low = out + 64 * half, *high = out + 128 + 32 * half;
+        for (int i = 0; i < 32; i++) {
+            uint8_t a = code[i], b = code[32 + i], c = code[64 + i], d = code[96 + i];
+            low[i] = (uint8_t)((a & 15) | (c & 15) << 4);
+            low[32 + i] = (uint8_t)((b & 15) | (d & 15) << 4);
+            high[i] = (uint8_t)(a >> 4 | (b >> 4) << 2 | (c >> 4) << 4 | (d >> 4) << 6);
+        }
+    }
+}
+
+void quantize_q6_k(const float *src, uint8_t *out, int64_t n) {
+    for (int64_t b = 0; b < n / BLOCK; b++, src += BLOCK, out += 210) {
+        uint8_t code[BLOCK];
+        float scale[16], extreme = 0;
+        for (int g = 0; g < 16; g++) {
+            scale[g] = fit_signed(src + 16 * g, code + 16 * g);
+            if (fabsf(scale[g]) > fabsf(extreme)) extreme = scale[g];
+        }
+        memset(out, 0, 210);
+        if (fabsf(extreme) < 1e-15f) continue;
+        float inverse = -128.0f / extreme;
+        store_f16(out + 208, 1 / inverse);
+        float d = load_f16(out + 208);
+        for (int g = 0; g < 16; g++) {
+            int s = round_even(inverse * scale[g]);
+            int8_t stored = (int8_t)(s > 127 ? 127 : s);
+            out[192 + g] = (uint8_t)stored;
+            float group_d = d * stored;
+            if (group_d == 0) continue; /* the codes of the search stay */
+            for (int i = 16 * g; i < 16 * g + 16; i++)
+                code[i] = (uint8_t)(clamp(round_even(src[i] / group_d), -32, 31) + 32);
+        }
+        pack_q6_k(code, out);
+    }
+}
+
+/* What the search of Q4_K and Q5_K tries: codes 0..max, scales (first + 0.1*t + max) / range for t =
+ * 0..steps. */
+struct search {
+    int max;
+    float first;
+    int steps;
+};
+
+static float weighted_error(const float *x, const float *weight, const uint8_t *code, float scale,
+                            float min) {
+    float sum = 0;
+    for (int i = 0; i < 32; i++) {
+        float diff = scale * (float)code[i] + min - x[i];
+        sum += weight[i] * (diff * diff);
+    }
+    return sum;
+}
+
+/* Fits x ~ scale * code - *offset for 32 weights with scale >= 0 and *offset >= 0. */
+static float fit_offset(struct search s, const float *x, const float *weight, uint8_t *code, float *offset) {
+    float min = x[0], max = x[0], sum_w = weight[0], sum_x = weight[0] * x[0];
+    for (int i = 1; i < 32; i++) {
+        if (x[i] < min) min = x[i];
+        if (x[i] > max) max = x[i];
+        sum_w += weight[i];
+        sum_x += weight[i] * x[i];
+    }
+    if (min > 0) min = 0;
+    *offset = -min;
+    memset(code, 0, 32);
+    if (max == min) return 0;
+    float inverse = (float)s.max / (max - min), scale = 1 / inverse;
+    for (int i = 0; i < 32; i++) code[i] = (uint8_t)clamp(round_even(inverse * (x[i] - min)), 0, s.max);
+    float best = weighted_error(x, weight, code, scale, min);
+    for (int t = 0; t <= s.steps; t++) {
+        /* ggml measures the range from the best minimum so far, which moves as better fits are found. */
+        inverse = (s.first + 0.1f * (float)t + (float)s.max) / (max - min);
+        uint8_t trial[32];
+        float sum_q = 0, sum_qq = 0, sum_xq = 0;
+        for (int i = 0; i < 32; i++) {
+            int q = clamp(round_even(inverse * (x[i] - min)), 0, s.max);
+            float wq = weight[i] * (float)q;
+            trial[i] = (uint8_t)q;
+            sum_q += wq;
+            sum_qq += wq * (float)q;
+            sum_xq += wq * x[i];
+        }
+        float det = sum_w * sum_qq - sum_q * sum_q;
+        if (!(det > 0)) continue;
+        float trial_scale = (sum_w * sum_xq - sum_x * sum_q) / det;
+        float trial_min = (sum_qq * sum_x - sum_q * sum_xq) / det;
+        if (trial_min > 0) {
+            trial_min = 0;
+            trial_scale = sum_xq / sum_qq;
+        }
+        float error = weighted_error(x, weight, trial, trial_scale, trial_min);
+        if (!(error < best)) continue;
+        memcpy(code, trial, sizeof trial);
+        best = error;
+        scale = trial_scale;
+        min = trial_min;
+    }
+    *offset = -min;
+    return scale;
+}
+
+/* The part that Q4_K and Q5_K share: fills the 16 bytes of scales and the 256 codes. */
+static void quantize_offset_block(struct search s, const float *src, uint8_t *out, uint8_t *code) {
+    float scale[8], offset[8], max_scale = 0, max_offset = 0;
+    for (int g = 0; g < 8; g++) {
+        const float *x = src + 32 * g;
+        float weight[32], squares = 0;
+        for (int i = 0; i < 32; i++) squares += x[i] * x[i];
+        float rms = sqrtf(squares / 32);
+        for (int i = 0; i < 32; i++) weight[i] = rms + fabsf(x[i]);
+        scale[g] = fit_offset(s, x, weight, code + 32 * g, &offset[g]);
+        if (scale[g] > max_scale) max_scale = scale[g];
+        if (offset[g] > max_offset) max_offset = offset[g];
+    }
+    float inverse_scale = max_scale > 0 ? 63.0f / max_scale : 0;
+    float inverse_offset = max_offset > 0 ? 63.0f / max_offset : 0;
+    uint8_t small_scale[8], small_offset[8];
+    for (int g = 0; g < 8; g++) {
+        uint8_t a = (uint8_t)round_even(inverse_scale * scale[g]);
+        uint8_t b = (uint8_t)round_even(inverse_offset * offset[g]);
+        small_scale[g] = a > 63 ? 63 : a;
+        small_offset[g] = b > 63 ? 63 : b;
+    }
+    store_f16(out, max_scale / 63.0f);
+    store_f16(out + 2, max_offset / 63.0f);
+    pack_scales(small_scale, small_offset, out + 4);
+    for (int g = 0; g < 8; g++) {
+        float d = load_f16(out) * small_scale[g], m = load_f16(out + 2) * small_offset[g];
+        if (d == 0) continue; /* the codes of the search stay */
+        for (int i = 32 * g; i < 32 * g + 32; i++)
+            code[i] = (uint8_t)clamp(round_even((src[i] + m) / d), 0, s.max);
+    }
+}
+
+void quantize_q4_k(const float *src, uint8_t *out, int64_t n) {
+    for (int64_t b = 0; b < n / BLOCK; b++, src += BLOCK, out += 144) {
+        uint8_t code[BLOCK];
+        quantize_offset_block((struct search){15, -1.0f, 20}, src, out, code);
+        for (int p = 0; p < 4; p++)
+            for (int i = 0; i < 32; i++)
+                out[16 + 32 * p + i] = (uint8_t)(code[64 * p + i] | code[64 * p + 32 + i] << 4);
+    }
+}
+
+void quantize_q5_k(const float *src, uint8_t *out, int64_t n) {
+    for (int64_t b = 0; b < n / BLOCK; b++, src += BLOCK, out += 176) {
+        uint8_t code[BLOCK], *fifth = out + 16;
+        quantize_offset_block((struct search){31, -0.5f, 15}, src, out, code);
+        memset(fifth, 0, 32);
+        for (int p = 0; p < 4; p++)
+            for (int i = 0; i < 32; i++) {
+                uint8_t a = code[64 * p + i], c = code[64 * p + 32 + i];
+                out[48 + 32 * p + i] = (uint8_t)((a & 15) | (c & 15) << 4);
+                fifth[i] = (uint8_t)(fifth[i] | (a >> 4) << 2 * p | (c >> 4) << (2 * p + 1));
+            }
+    }
+}
