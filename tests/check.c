@@ -11,22 +11,26 @@
 #include <unistd.h>
 
 const struct tolerance tolerances[TOL_COUNT] = {
-    [TOL_GEMM_A8] = {"gemm_q*a8: roundings beyond one add per block, in u * sum of |block terms|", 3,
-                     "integers are exact; a block rounds the product of scales, its product with the integer, and "
-                     "one add: blocks + 1 roundings in any order, doubled for second-order terms"},
+    [TOL_GEMM_A8] =
+        {"gemm_q*a8: roundings beyond one add per block, in u * sum of |block terms|", 3,
+         "integers are exact; a block rounds the product of scales, its product with the integer, and "
+         "one add: blocks + 1 roundings in any order, doubled for second-order terms"},
     [TOL_GEMM_F32] = {"gemm_f32: roundings beyond one add per element, in u * sum |w x|", 2,
                       "one product and K - 1 adds in any order"},
     [TOL_QUANTIZE_Q] = {"quantize_a8: |q - x/scale| beyond 1/2, in u * 127", 4,
                         "x * (127/amax) has two roundings where x/scale has one; only near-ties can move"},
     [TOL_QUANTIZE_SCALE] = {"quantize_a8: scale, in ulp", 1, "a division, or a product with 1/127"},
-    [TOL_RMSNORM] = {"rmsnorm: roundings beyond n/2, in u * |y|", 6,
-                     "a float sum of n squares errs by n u at most and the root halves that; then the division, the "
-                     "root and two products"},
+    [TOL_RMSNORM] =
+        {"rmsnorm: roundings beyond n/2, in u * |y|", 6,
+         "a float sum of n squares errs by n u at most and the root halves that; then the division, the "
+         "root and two products"},
     [TOL_ROPE] = {"rope: in u * (|a cos| + |b sin|)", 3, "two products and a sum"},
-    [TOL_SWIGLU] = {"swiglu: in u * |y|", 12, "a polynomial exp within 4 u, then 1 + e, a division and two products, "
-                                              "where a reciprocal may stand for the division"},
+    [TOL_SWIGLU] = {"swiglu: in u * |y|", 12,
+                    "a polynomial exp within 4 u, then 1 + e, a division and two products, "
+                    "where a reciprocal may stand for the division"},
     [TOL_CONV] = {"conv: in u * |C| * sum |tap bx|", 6, "B*x, tap product, two adds, product with C"},
-    [TOL_EXP] = {"attention: error of one exp, in u", 8, "a polynomial exp within 4 u, twice where the maximum moved"},
+    [TOL_EXP] = {"attention: error of one exp, in u", 8,
+                 "a polynomial exp within 4 u, twice where the maximum moved"},
 };
 
 /* --- seeded inputs --- */
@@ -37,11 +41,17 @@ static uint64_t mix(uint64_t x) { /* the finaliser of splitmix64 */
     return x ^ x >> 31;
 }
 
-uint64_t rng_key(uint64_t seed, uint64_t op, uint64_t index) { return mix(mix(mix(seed + 1) + op) + index); }
+uint64_t rng_key(uint64_t seed, uint64_t op, uint64_t index) {
+    return mix(mix(mix(seed + 1) + op) + index);
+}
 
-uint64_t rng_u64(struct rng *r) { return mix(r->key + ++r->counter * 0x9e3779b97f4a7c15u); }
+uint64_t rng_u64(struct rng *r) {
+    return mix(r->key + ++r->counter * 0x9e3779b97f4a7c15u);
+}
 
-uint32_t rng_below(struct rng *r, uint32_t limit) { return (uint32_t)((rng_u64(r) >> 32) * limit >> 32); }
+uint32_t rng_below(struct rng *r, uint32_t limit) {
+    return (uint32_t)((rng_u64(r) >> 32) * limit >> 32);
+}
 
 double rng_uniform(struct rng *r, double low, double high) {
     return low + (high - low) * ((double)(rng_u64(r) >> 11) * 0x1p-53);
@@ -142,6 +152,5 @@ void verdict_value(struct verdict *v, double want, double got, double bound, con
     if (error == 0) return;
     double share = bound > 0 ? error / bound : INFINITY;
     if (share > v->worst) v->worst = share;
-    if (share > 1)
-        verdict_fail(v, "%s[%zu] is %.9g, expected %.9g +- %.3g", what, index, got, want, bound);
+    if (share > 1) verdict_fail(v, "%s[%zu] is %.9g, expected %.9g +- %.3g", what, index, got, want, bound);
 }

@@ -1,5 +1,6 @@
-/* check: what every test of numbers here stands on: buffers whose neighbours cannot be touched, inputs that replay
- * from a seed, and one table of all tolerances with the reason of each. No test framework and no kernels. */
+/* check: what every test of numbers here stands on: buffers whose neighbours cannot be touched, inputs that
+ * replay from a seed, and one table of all tolerances with the reason of each. No test framework and no
+ * kernels. */
 #ifndef TESTS_CHECK_H
 #define TESTS_CHECK_H
 
@@ -16,9 +17,9 @@ uint32_t rng_below(struct rng *r, uint32_t limit); /* 0 .. limit-1 */
 double rng_uniform(struct rng *r, double low, double high);
 void rng_bytes(struct rng *r, void *dst, size_t bytes);
 
-/* A buffer between two pages that cannot be accessed. LEFT puts its first byte on the first accessible byte, RIGHT
- * its last byte on the last one: an overrun or an underrun by one byte faults on one of the two. The unused rest
- * of the accessible pages holds a canary. */
+/* A buffer between two pages that cannot be accessed. LEFT puts its first byte on the first accessible byte,
+ * RIGHT its last byte on the last one: an overrun or an underrun by one byte faults on one of the two. The
+ * unused rest of the accessible pages holds a canary. */
 enum side { LEFT, RIGHT };
 struct guarded {
     unsigned char *data;
@@ -30,12 +31,12 @@ int guarded_take(struct guarded *g, size_t bytes, enum side side); /* -1: no mem
 void guarded_drop(struct guarded *g);
 int guarded_intact(const struct guarded *g); /* 0: something wrote outside [data, data + bytes) */
 
-/* Calls body(arg) and returns 0, or the signal (SIGSEGV, SIGBUS, SIGILL) that ended it, with the address in *fault.
- * body must hold no resource: it is left by a jump. */
+/* Calls body(arg) and returns 0, or the signal (SIGSEGV, SIGBUS, SIGILL) that ended it, with the address in
+ * *fault. body must hold no resource: it is left by a jump. */
 int call_guarded(void (*body)(void *), void *arg, uintptr_t *fault);
 
-/* Every tolerance of this project's tests. limit is in the unit that `what` names; u = 2^-24, the rounding unit of
- * float32. */
+/* Every tolerance of this project's tests. limit is in the unit that `what` names; u = 2^-24, the rounding
+ * unit of float32. */
 enum tolerance_id {
     TOL_GEMM_A8,
     TOL_GEMM_F32,
@@ -58,19 +59,21 @@ extern const struct tolerance tolerances[TOL_COUNT];
 #define UNIT_ROUNDOFF 0x1p-24
 #define FLOAT_TINY    0x1p-149 /* the smallest step of float32: an absolute floor where products underflow */
 
-/* The outcome of comparing values: how near the worst one came to its bound, and the first thing that was wrong. */
+/* The outcome of comparing values: how near the worst one came to its bound, and the first thing that was
+ * wrong. */
 struct verdict {
-    double worst;     /* largest |got - want| / bound; 1 is the limit */
-    long values;      /* compared */
-    long zeros;       /* of them, expected to be exactly 0 */
-    char why[240];    /* empty: all is well so far */
+    double worst;  /* largest |got - want| / bound; 1 is the limit */
+    long values;   /* compared */
+    long zeros;    /* of them, expected to be exactly 0 */
+    char why[240]; /* empty: all is well so far */
 };
 
 /* Keeps the first complaint. */
 __attribute__((format(printf, 2, 3))) void verdict_fail(struct verdict *v, const char *fmt, ...);
 
-/* |got - want| <= bound; bound 0: equal. A want of NaN or Inf must be met by NaN or the same Inf, a finite want by a
- * finite value. bound NaN: unspecified, nothing is compared. what and index name the value in a complaint. */
+/* |got - want| <= bound; bound 0: equal. A want of NaN or Inf must be met by NaN or the same Inf, a finite
+ * want by a finite value. bound NaN: unspecified, nothing is compared. what and index name the value in a
+ * complaint. */
 void verdict_value(struct verdict *v, double want, double got, double bound, const char *what, size_t index);
 
 #endif
