@@ -86,7 +86,7 @@ static int check_op(enum kernel_op op, uint64_t seed, int only, struct kernel_re
     }
     if (n_rows == 0) return 0;
     double start = now();
-    for (int i = only >= 0 ? only : 0; c->shape(i, &s) && (only < 0 || i == only); i++) {
+    for (int i = only >= 0 ? only : 0; c && c->shape(i, &s) && (only < 0 || i == only); i++) {
         struct verdict v[MAX_ROWS];
         char text[80];
         if (check_case(c, &s, rng_key(seed, op, (uint64_t)i), scalar, rows, n_rows, v) != 0) return -1;
