@@ -1,9 +1,154 @@
-/* cmd_logits: placeholder until the command is written. */
+/* cmd_logits: `lfm2 logits` runs one engine on given ids and stores what it computed. */
+#include <errno.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "bench/cmd.h"
+#include "data/golden.h"
+#include "data/model.h"
+#include "reference/engine.h"
+
+static const char usage[] = "usage: lfm2 logits -m FILE --ids 1,2,3 -o OUT.h5 [options]\n\n"
+                            "Feeds the ids, exactly as given, to an engine and writes an HDF5 file with "
+                            "/logits, float32 [n, vocabulary],\n"
+                            "and /ids, int32 [n_ids]. n is 1, the last position; with --all every position.";
+
+struct arguments {
+    const char *model, *engine, *ids, *prompt, *file, *out;
+    int all, threads, batch;
+};
+
+/* "1,2,3" to numbers; *out is allocated. */
+static int parse_ids(const char *text, int32_t **out, int *n, struct error *e) {
+    size_t count = 1;
+    for (const char *p = text; *p; p++) count += *p == ',';
+    if (count > INT_MAX || !(*out = malloc(count * sizeof **out))) {
+        fail(e, ERR_MEMORY, "logits: no memory for %zu ids", count);
+        return -1;
+    }
+    const char *p = text;
+    for (size_t i = 0; i < count; i++) {
+        char *end;
+        errno = 0;
+        long v = strtol(p, &end, 10);
+        if (end == p || errno || v < INT32_MIN || v > INT32_MAX || (*end != ',' && *end != 0)) {
+            fail(e, ERR_ARG, "logits: --ids needs whole numbers separated by commas (found '%.20s')", p);
+            return -1;
+        }
+        (*out)[i] = (int32_t)v;
+        p = end + 1;
+    }
+    *n = (int)count;
+    return 0;
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void show_progress(int done, int n, double since) {
+    double rate = done / (seconds() - since);
+    fprintf(stderr, "\rlogits: %d of %d tokens, %.1f tok/s, %.0f s left ", done, n, rate, (n - done) / rate);
+    if (done == n) fprintf(stderr, "\n");
+}
+
+/* Feeds all ids in pieces of one batch, so that progress can be shown. logits [n or 1, V]. */
+static enum status feed_all(const struct engine *engine, struct session *s, const int32_t *ids, int n,
+                            int piece, int all, float *logits, size_t V, struct error *e) {
+    int show = isatty(STDERR_FILENO);
+    double since = seconds();
+    for (int done = 0; done < n;) {
+        int count = n - done < piece ? n - done : piece;
+        int wanted = all ? count : done + count == n;
+        TRY(engine->feed(s, ids + done, count, wanted ? logits : NULL, wanted, e));
+        logits += (size_t)wanted * V;
+        done += count;
+        if (show) show_progress(done, n, since);
+    }
+    return OK;
+}
+
+static enum status write_file(const struct arguments *a, const struct model *m, const float *logits, int rows,
+                              const int32_t *ids, int n, struct error *e) {
+    struct golden *g;
+    TRY(golden_create(&g, a->out, e));
+    enum status status = golden_write_f32(g, "logits", 2, (int64_t[]){rows, m->config.n_vocab}, logits, e);
+    if (status == OK) status = golden_write_i32(g, "ids", 1, (int64_t[]){n}, ids, e);
+    if (status == OK) status = golden_write_text(g, "engine", a->engine, e);
+    if (status == OK) status = golden_write_text(g, "model_header_sha256", m->header_sha256, e);
+    if (status == OK) return golden_commit(g, e);
+    golden_close(g);
+    return status;
+}
+
+static enum status run_model(const struct arguments *a, const struct model *m, const struct engine *engine,
+                             const int32_t *ids, int n, struct error *e) {
+    struct session *s = NULL;
+    struct engine_options options = {.threads = a->threads, .max_tokens = n, .max_batch = a->batch};
+    int rows = a->all ? n : 1;
+    size_t V = (size_t)m->config.n_vocab;
+    float *logits = calloc((size_t)rows * V, sizeof *logits);
+    enum status status = OK;
+    if (!logits) status = fail(e, ERR_MEMORY, "logits: no memory for %d x %zu logits", rows, V);
+    if (status == OK) status = engine->open(&s, m, &options, e);
+    if (status == OK) status = feed_all(engine, s, ids, n, a->batch ? a->batch : 512, a->all, logits, V, e);
+    if (s) engine->close(s);
+    if (status == OK) status = write_file(a, m, logits, rows, ids, n, e);
+    free(logits);
+    return status;
+}
+
+/* 0, or -1 with *e saying which option is missing or wrong. */
+static int check_arguments(const struct arguments *a, struct error *e) {
+    const char *missing = !a->model                           ? "-m FILE"
+                          : !a->ids && !a->prompt && !a->file ? "--ids 1,2,3"
+                          : !a->out                           ? "-o OUT.h5"
+                                                              : NULL;
+    if (missing)
+        fail(e, ERR_ARG, "logits: %s is missing; see lfm2 logits --help", missing);
+    else if (a->prompt || a->file)
+        fail(e, ERR_UNSUPPORTED,
+             "logits: -p and -f need a tokenizer, which this version does not have; use --ids");
+    else if (!engine_by_name(a->engine))
+        fail(e, ERR_ARG, "logits: unknown engine '%s' (expected reference or optimized)", a->engine);
+    else if (a->threads < 0 || a->batch < 0)
+        fail(e, ERR_ARG, "logits: -t and -b may not be negative");
+    else
+        return 0;
+    return -1;
+}
 
 int cmd_logits(int argc, char **argv) {
+    struct arguments a = {.engine = "optimized"};
+    const struct option_spec specs[] = {
+        {"-m,--model", OPTION_TEXT, &a.model, "FILE", "the model, GGUF"},
+        {"--engine", OPTION_TEXT, &a.engine, "NAME", "reference or optimized (default)"},
+        {"--ids", OPTION_TEXT, &a.ids, "LIST", "token ids separated by commas; no BOS is added"},
+        {"-p,--prompt", OPTION_TEXT, &a.prompt, "TEXT", "not yet: needs a tokenizer"},
+        {"-f,--file", OPTION_TEXT, &a.file, "FILE", "not yet: needs a tokenizer"},
+        {"--all", OPTION_FLAG, &a.all, NULL, "logits of every position, not only the last"},
+        {"-t,--threads", OPTION_INT, &a.threads, "N", "threads (default: one per available CPU)"},
+        {"-b,--batch-size", OPTION_INT, &a.batch, "N", "tokens computed at once (default: 512)"},
+        {"-o,--output", OPTION_TEXT, &a.out, "FILE", "the HDF5 file to write"},
+        {0},
+    };
     struct error e = {0};
-    (void)argc;
-    fail(&e, ERR_UNSUPPORTED, "%s: not written yet", argv[0]);
-    return cmd_fail(&e);
+    struct model *m = NULL;
+    int32_t *ids = NULL;
+    int n = 0;
+    int parsed = options_parse(argc, argv, usage, specs, NULL, 0, NULL, &e);
+    if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
+
+    int failed = check_arguments(&a, &e) != 0 || parse_ids(a.ids, &ids, &n, &e) != 0 ||
+                 model_open(&m, a.model, &e) != OK ||
+                 run_model(&a, m, engine_by_name(a.engine), ids, n, &e) != OK;
+    model_close(m);
+    free(ids);
+    return failed ? cmd_fail(&e) : 0;
 }
