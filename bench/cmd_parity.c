@@ -1,9 +1,276 @@
-/* cmd_parity: placeholder until the command is written. */
+/* cmd_parity: runs both engines on the same ids, prints how far apart they are, and judges it by the bounds.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "bench/cmd.h"
+#include "bench/machine.h"
+#include "bench/parity.h"
+#include "bench/parity_rows.h"
+#include "bench/records.h"
+
+struct arguments {
+    const char *models, *ids, *output, *record;
+    int n_prefill, n_decode, seed, threads;
+    unsigned cpu_mask;
+};
+
+/* Progress on a terminal: which engine, how far, and when it will end. */
+struct progress {
+    int shown;
+    const char *engine;
+    double start;
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void show_progress(void *arg, const char *engine, int done, int total) {
+    struct progress *p = arg;
+    if (!p->shown) return;
+    if (p->engine != engine) p->start = now() - 1e-3;
+    p->engine = engine;
+    double spent = now() - p->start;
+    fprintf(stderr, "\rparity: %-10s layer pass %d of %d, %.1f/s, %.0f s to go   ", engine, done, total,
+            done / spent, spent / done * (total - done));
+    if (done == total) fprintf(stderr, "\r%70s\r", "");
+}
+
+/* "1,5,7": returns how many, or -1 with *e filled. */
+static int parse_ids(const char *text, int32_t **out, struct error *e) {
+    size_t room = strlen(text) / 2 + 1;
+    int n = 0;
+    *out = calloc(room, sizeof **out);
+    if (!*out) {
+        fail(e, ERR_MEMORY, "parity: out of memory");
+        return -1;
+    }
+    for (const char *s = text;; s++) {
+        char *end;
+        errno = 0;
+        long id = strtol(s, &end, 10);
+        if (end == s || errno || id < 0 || id > INT32_MAX || (*end && *end != ',')) {
+            fail(e, ERR_ARG, "parity: --ids needs whole numbers separated by commas (found '%.40s')", s);
+            return -1;
+        }
+        (*out)[n++] = (int32_t)id;
+        if (!*end) return n;
+        s = end;
+    }
+}
+
+static enum status choose_ids(const struct arguments *a, const struct model *m, struct parity_options *o,
+                              int32_t **ids, struct error *e) {
+    int n = a->n_prefill + a->n_decode;
+    if (a->ids) {
+        n = parse_ids(a->ids, ids, e);
+        if (n < 0) return e->code;
+        if (n <= a->n_decode)
+            return fail(e, ERR_ARG,
+                        "parity: %d ids leave nothing to prefill before %d decode steps; give more, or -n", n,
+                        a->n_decode);
+    } else {
+        *ids = calloc((size_t)n, sizeof **ids);
+        if (!*ids) return fail(e, ERR_MEMORY, "parity: out of memory");
+        parity_ids(m, (uint64_t)a->seed, *ids, n);
+    }
+    o->ids = *ids;
+    o->n_prefill = n - a->n_decode;
+    o->n_decode = a->n_decode;
+    return OK;
+}
+
+static void print_markdown(const struct model_row *m, const struct arguments *a,
+                           const struct parity_result *r, const struct parity_rows *rows) {
+    printf("## parity of %s (%s, %s)\n\n", m->name, m->recipe,
+           m->synthetic ? "synthetic weights" : "as in the file");
+    printf("%d tokens of prefill, %d decode steps, %s; same ids for both engines\n\n",
+           r->phase[PARITY_PREFILL].tokens, r->phase[PARITY_DECODE].tokens,
+           a->ids ? "ids as given" : "seeded random ids");
+    printf("- reference: %s, %.1f s\n- optimized: %s, %.1f s\n", r->want_describe, r->seconds[0],
+           r->got_describe, r->seconds[1]);
+    for (int p = 0; p < PARITY_PHASES; p++) {
+        if (!r->phase[p].tokens) continue;
+        printf("\n### %s, by layer\n\n", parity_phase_names[p]);
+        parity_print_layers(stdout, rows, parity_phase_names[p]);
+    }
+    printf("\n### logits\n\n");
+    parity_print_logits(stdout, rows);
+    if (r->phase[PARITY_PREFILL].router.decisions) {
+        printf("\n### router\n\n");
+        parity_print_router(stdout, rows);
+    }
+    printf("\n### bounds\n\n");
+    parity_print_bounds(stdout, rows);
+    if (r->bad) printf("\nfirst value that is not finite: %s\n", r->first_bad);
+    printf("\n");
+}
+
+/* One table as an array of objects; a number that is not finite becomes null. */
+static json_t *json_rows(const struct table *t, const void *rows, size_t n) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++) {
+        const char *row = (const char *)rows + i * t->row_bytes;
+        json_t *object = json_object();
+        for (int f = 0; f < t->n_fields; f++) {
+            const void *at = row + t->fields[f].offset;
+            json_t *value;
+            double x;
+            int64_t k;
+            switch (t->fields[f].kind) {
+            case FIELD_F64:
+                memcpy(&x, at, sizeof x);
+                value = isfinite(x) ? json_real(x) : json_null();
+                break;
+            case FIELD_I64:
+                memcpy(&k, at, sizeof k);
+                value = json_integer(k);
+                break;
+            default:
+                value = json_string(at);
+            }
+            json_object_set_new(object, t->fields[f].name, value ? value : json_null());
+        }
+        json_array_append_new(array, object);
+    }
+    return array;
+}
+
+static json_t *json_result(const struct model_row *m, const struct parity_result *r,
+                           const struct parity_rows *rows) {
+    json_t *object = json_object();
+    json_object_set_new(object, "model", json_string(m->name));
+    json_object_set_new(object, "header_sha256", json_string(m->header_sha256));
+    json_object_set_new(object, "synthetic", json_boolean(m->synthetic));
+    json_object_set_new(object, "n_prefill", json_integer(r->phase[PARITY_PREFILL].tokens));
+    json_object_set_new(object, "n_decode", json_integer(r->phase[PARITY_DECODE].tokens));
+    json_object_set_new(object, "reference", json_string(r->want_describe));
+    json_object_set_new(object, "optimized", json_string(r->got_describe));
+    json_object_set_new(object, "passed", json_boolean(parity_passes(r)));
+    json_object_set_new(object, "layers", json_rows(&parity_layers_table, rows->layers, rows->n_layers));
+    json_object_set_new(object, "logits", json_rows(&parity_logits_table, rows->logits, rows->n_logits));
+    json_object_set_new(object, "bounds", json_rows(&parity_bounds_table, rows->bounds, rows->n_bounds));
+    return object;
+}
+
+static enum status store(const struct arguments *a, const struct model_row *m, const struct parity_result *r,
+                         const struct parity_rows *rows, struct error *e) {
+    struct record *record = record_new("parity");
+    if (!record) return fail(e, ERR_MEMORY, "parity: out of memory");
+    machine_attributes(record, a->threads);
+    record_integer(record, "n_prefill", r->phase[PARITY_PREFILL].tokens);
+    record_integer(record, "n_decode", r->phase[PARITY_DECODE].tokens);
+    if (!a->ids) record_integer(record, "seed", a->seed);
+    record_text(record, "reference", "%s", r->want_describe);
+    record_text(record, "optimized", "%s", r->got_describe);
+    record_number(record, "reference_seconds", r->seconds[0]);
+    record_number(record, "optimized_seconds", r->seconds[1]);
+    record_integer(record, "passed", parity_passes(r));
+    record_rows(record, &models_table, m, 1);
+    parity_rows_store(record, rows);
+    enum status st = records_append(a->record, record, NULL, e);
+    record_free(record);
+    return st;
+}
+
+static enum status present(const struct arguments *a, const struct model *m, const struct parity_result *r,
+                           json_t *all, struct error *e) {
+    struct model_row row = model_row(m);
+    struct parity_rows rows;
+    TRY(parity_rows_make(&rows, m, r, e));
+    if (all)
+        json_array_append_new(all, json_result(&row, r, &rows));
+    else
+        print_markdown(&row, a, r, &rows);
+    enum status st = a->record ? store(a, &row, r, &rows, e) : OK;
+    parity_rows_free(&rows);
+    return st;
+}
+
+static enum status one_model(const char *path, const struct arguments *a, json_t *all, int *passed,
+                             struct error *e) {
+    struct progress progress = {.shown = isatty(STDERR_FILENO)};
+    struct parity_options o = {
+        .threads = a->threads, .cpu_mask = a->cpu_mask, .progress = show_progress, .progress_arg = &progress};
+    struct parity_result r = {0};
+    struct model *m = NULL;
+    int32_t *ids = NULL;
+    enum status st = model_open(&m, path, e);
+    if (st == OK) st = choose_ids(a, m, &o, &ids, e);
+    if (st == OK) st = parity_run(&r, m, &o, e);
+    if (st == OK) st = present(a, m, &r, all, e);
+    if (st == OK && !parity_passes(&r)) *passed = 0;
+    parity_free(&r);
+    free(ids);
+    model_close(m);
+    return st;
+}
+
+static enum status all_models(const struct arguments *a, json_t *all, int *passed, struct error *e) {
+    char path[4096];
+    for (const char *s = a->models; *s;) {
+        size_t n = strcspn(s, ",");
+        if (n >= sizeof path) return fail(e, ERR_ARG, "parity: a path in -m is too long");
+        memcpy(path, s, n);
+        path[n] = 0;
+        TRY(one_model(path, a, all, passed, e));
+        s += n + (s[n] == ',');
+    }
+    return OK;
+}
+
+static enum status check_arguments(const struct arguments *a, struct error *e) {
+    if (!a->models || !*a->models) return fail(e, ERR_ARG, "parity: no model given; use -m FILE");
+    if (a->n_prefill < 1 || a->n_decode < 0 || a->n_prefill > 1 << 20 || a->n_decode > 1 << 20)
+        return fail(e, ERR_ARG, "parity: -p must be at least 1 and -n at least 0 (found %d and %d)",
+                    a->n_prefill, a->n_decode);
+    if (a->threads < 0) return fail(e, ERR_ARG, "parity: -t cannot be negative (found %d)", a->threads);
+    if (strcmp(a->output, "md") && strcmp(a->output, "json"))
+        return fail(e, ERR_ARG, "parity: unknown output format '%s' (expected md or json)", a->output);
+    return OK;
+}
 
 int cmd_parity(int argc, char **argv) {
+    struct arguments a = {.output = "md", .n_prefill = 64, .n_decode = 8, .seed = 1};
     struct error e = {0};
-    (void)argc;
-    fail(&e, ERR_UNSUPPORTED, "%s: not written yet", argv[0]);
-    return cmd_fail(&e);
+    const struct option_spec specs[] = {
+        {"-m,--model", OPTION_TEXT, &a.models, "FILE[,FILE]", "model files, GGUF"},
+        {"-p,--n-prompt", OPTION_INT, &a.n_prefill, "N", "tokens of prefill (64)"},
+        {"-n,--n-gen", OPTION_INT, &a.n_decode, "N", "decode steps after it (8)"},
+        {"--ids", OPTION_TEXT, &a.ids, "I,I,..",
+         "these token ids, used as given, the last -n of them one by one"},
+        {"--seed", OPTION_INT, &a.seed, "N", "of the random ids; BOS comes first (1)"},
+        {"-t,--threads", OPTION_INT, &a.threads, "N", "threads of both engines (one per CPU)"},
+        {"-o,--output", OPTION_TEXT, &a.output, "md|json", "how to print (md)"},
+        {"--record", OPTION_TEXT, &a.record, "FILE", "add the result to this HDF5 record"},
+        {0},
+    };
+    int parsed = options_parse(
+        argc, argv,
+        "usage: lfm2 parity -m FILE [options]\n\n"
+        "Feeds the same ids to the reference and the optimized engine and compares every layer,\n"
+        "the routers' choices and the logits. Exit code 1 when a bound is broken.",
+        specs, NULL, 0, NULL, &e);
+    if (parsed == 1) return 0;
+    if (parsed < 0 || cmd_isa_mask(&a.cpu_mask, &e) || check_arguments(&a, &e)) return cmd_fail(&e);
+    json_t *all = strcmp(a.output, "json") ? NULL : json_array();
+    int passed = 1;
+    enum status st = all_models(&a, all, &passed, &e);
+    if (st == OK && all) {
+        json_dumpf(all, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+        printf("\n");
+    }
+    json_decref(all);
+    if (st != OK) return cmd_fail(&e);
+    return passed ? 0 : 1;
 }
