@@ -30,15 +30,6 @@ static const struct field throughput_row_fields[] = {
     F(ratio_lo), F(ratio_hi),
 };
 #undef THIS
-#define THIS parity_row
-static const struct field parity_row_fields[] = {
-    T(model),     T(phase),       T(against),      T(point),
-    I(layer),     I(tokens),      F(nmse),         F(max_error),
-    F(max_value), I(router_same), I(router_flips), F(kl_mean),
-    F(kl_max),    F(same_top1),   F(perplexity),   F(perplexity_reference),
-    T(bound_on),  F(bound),       I(pass),
-};
-#undef THIS
 #define THIS kernel_row
 static const struct field kernel_row_fields[] = {
     T(op),         T(isa),          T(shape),      I(chosen),        I(fastest),
@@ -60,7 +51,6 @@ static const struct field sample_row_fields[] = {I(ns)};
 
 const struct table models_table = TABLE("models", model_row);
 const struct table throughput_table = TABLE("throughput", throughput_row);
-const struct table parity_table = TABLE("parity", parity_row);
 const struct table kernels_table = TABLE("kernels", kernel_row);
 const struct table limits_table = TABLE("limits", limits_row);
 const struct table samples_table = TABLE("samples", sample_row);

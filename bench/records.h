@@ -4,7 +4,7 @@
  *
  *     kind "bench"    models, throughput, limits (unless --no-limits), samples
  *     kind "limits"   limits, samples
- *     kind "parity"   models, parity
+ *     kind "parity"   models (one), parity_layers, parity_logits, parity_bounds (bench/parity_rows.h)
  *     kind "kernels"  kernels, limits, samples
  *
  * Texts are cut to their field. Unknown numbers are 0, unknown texts "". Rates: GB is 1e9 bytes, GMAC is 1e9
@@ -60,27 +60,6 @@ struct throughput_row {
     double ratio, ratio_lo, ratio_hi; /* peers: ours / theirs, paired, with its 95 % interval; else 0 */
 };
 
-/* One comparison of optimized with reference. A run has per-layer rows and one "logits" row per phase. */
-struct parity_row {
-    char model[64];
-    char phase[16];   /* "prefill", "decode" */
-    char against[16]; /* weights the reference used: "dequantised" or "original" */
-    char point[24];   /* "embedding", "mixer_out", "router", "ffn_out", "layer_out", "final_norm", "logits" */
-    int64_t layer;    /* -1 before layer 0, L after the last */
-    int64_t tokens;   /* positions compared */
-    double nmse;      /* sum (o-r)^2 / sum r^2 */
-    double max_error; /* max |o-r| */
-    double max_value; /* max |r| */
-    int64_t router_same;    /* router rows: positions whose expert sets are equal, of `tokens` */
-    int64_t router_flips;   /* experts that differ, all positions together */
-    double kl_mean, kl_max; /* logits rows: KL(reference || optimized) per position, nats */
-    double same_top1;       /* logits rows: share of positions, 0..1 */
-    double perplexity, perplexity_reference; /* logits rows, of the ids fed; 0: not computed */
-    char bound_on[16]; /* the figure that is bounded: "nmse", "kl_mean", "same_top1"; "": reported only */
-    double bound;
-    int64_t pass; /* 1 also when nothing is bounded */
-};
-
 /* One shape of one row of the kernel table. */
 struct kernel_row {
     char op[24], isa[16]; /* "gemm_q4a8", "avx512vnni" */
@@ -118,8 +97,7 @@ struct sample_row {
     int64_t ns;
 };
 
-extern const struct table models_table, throughput_table, parity_table, kernels_table, limits_table,
-    samples_table;
+extern const struct table models_table, throughput_table, kernels_table, limits_table, samples_table;
 
 /* What a model's row says. */
 struct model_row model_row(const struct model *m);
