@@ -40,13 +40,17 @@ static unsigned detect(void) {
         mask |= CPU_AVX512;
         if (c >> 11 & 1) mask |= CPU_AVX512VNNI;
         if (a1 >> 5 & 1) mask |= CPU_AVX512BF16;
-        /* Linux grants the 8 KiB of tile state on request only: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA). */
-        if (tiles && (d >> 24 & 1) && (d >> 25 & 1) && syscall(SYS_arch_prctl, 0x1023, 18) == 0) mask |= CPU_AMX;
+        /* Linux grants the 8 KiB of tile state on request only: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA).
+         */
+        if (tiles && (d >> 24 & 1) && (d >> 25 & 1) && syscall(SYS_arch_prctl, 0x1023, 18) == 0)
+            mask |= CPU_AMX;
     }
     return mask;
 }
 #else
-static unsigned detect(void) { return 0; }
+static unsigned detect(void) {
+    return 0;
+}
 #endif
 
 unsigned cpu_features(void) {

@@ -9,8 +9,8 @@
  *     y = sum over blocks of  w_scale * a_scale * (integer sum of w_q * a_q)
  * with the integer part exact in every variant and the float part rounded once per block.
  *
- * Packed weights: rows are stored in panels of PANEL = 16, and within a panel block by block along K, so that a
- * thread streams its panels front to back. Bytes that belong together in a 4-way dot product are adjacent:
+ * Packed weights: rows are stored in panels of PANEL = 16, and within a panel block by block along K, so that
+ * a thread streams its panels front to back. Bytes that belong together in a 4-way dot product are adjacent:
  * "group g" of a block means weights k = 4g .. 4g+3 of all 16 rows, 64 bytes [16 rows][4]. */
 #ifndef OPTIMIZED_KERNELS_H
 #define OPTIMIZED_KERNELS_H
@@ -21,7 +21,8 @@
 enum { PANEL = 16, BLOCK = 32, KV_BLOCK = 16 };
 
 /* One block of a panel, 16 rows x 32 weights. Q4_0: 4.5 bits per weight, as in the file.
- * q[g][r][i], g < 4: low nibble = weight 4g+i, high nibble = weight 16+4g+i of row r, both in 0..15 (w + 8). */
+ * q[g][r][i], g < 4: low nibble = weight 4g+i, high nibble = weight 16+4g+i of row r, both in 0..15 (w + 8).
+ */
 struct q4_block {
     uint8_t q[4][PANEL][4];
     uint16_t scale[PANEL]; /* f16 */
@@ -31,9 +32,9 @@ struct q8_block {
     int8_t q[8][PANEL][4];
     uint16_t scale[PANEL];
 };
-/* Q6_K, 16 rows x 256 weights. low[b] as in q4_block for the b-th 32 weights (low 4 bits). high[b][j][r][i]: the
- * top 2 bits, field f (bits 2f, 2f+1) of byte (j, r, i) belongs to group g = 2f + j of block b.
- * w = (low | high << 4) - 32; sub-scale s of block b covers its weights 16s .. 16s+15. */
+/* Q6_K, 16 rows x 256 weights. low[b] as in q4_block for the b-th 32 weights (low 4 bits). high[b][j][r][i]:
+ * the top 2 bits, field f (bits 2f, 2f+1) of byte (j, r, i) belongs to group g = 2f + j of block b. w = (low
+ * | high << 4) - 32; sub-scale s of block b covers its weights 16s .. 16s+15. */
 struct q6_block {
     uint8_t low[8][4][PANEL][4];
     uint8_t high[8][2][PANEL][4];
@@ -43,17 +44,17 @@ struct q6_block {
 
 /* n quantised activation rows of width K (a multiple of 32), row t at q + t*q_stride. x ~ scale * q. */
 struct act8 {
-    int8_t *q;      /* [n, K], |q| <= 127 */
-    float *scale;   /* [n, K/32] */
-    int32_t *offset8; /* [n, K/32] -8 * the sum of the block's q: turns a dot product with the unsigned nibbles
-                       * w + 8 into one with w, as the start value of an accumulator */
-    int16_t *sum16; /* [n, K/16] sum of each half block */
-    size_t q_stride; /* bytes, a multiple of 64 */
-    size_t s_stride; /* elements of scale and offset8; sum16 rows are 2*s_stride apart */
+    int8_t *q;        /* [n, K], |q| <= 127 */
+    float *scale;     /* [n, K/32] */
+    int32_t *offset8; /* [n, K/32] -8 * the sum of the block's q: turns a dot product with the unsigned
+                       * nibbles w + 8 into one with w, as the start value of an accumulator */
+    int16_t *sum16;   /* [n, K/16] sum of each half block */
+    size_t q_stride;  /* bytes, a multiple of 64 */
+    size_t s_stride;  /* elements of scale and offset8; sum16 rows are 2*s_stride apart */
 };
 
-/* One row: scale = max|x| / 127 per block, q = x / scale rounded to nearest even; an all-zero block has scale 0.
- * q, scale, offset8, sum16 as in one row of act8. */
+/* One row: scale = max|x| / 127 per block, q = x / scale rounded to nearest even; an all-zero block has scale
+ * 0. q, scale, offset8, sum16 as in one row of act8. */
 typedef void quantize_a8_fn(const float *x, int K, int8_t *q, float *scale, int32_t *offset8, int16_t *sum16);
 
 /* y[t*y_stride + p*PANEL + r] = row p*PANEL + r of the packed matrix times activation row t, for p < panels,
@@ -66,8 +67,10 @@ typedef void gemm_q8a8_fn(const struct q8_block *w, int K, int panels, const str
 typedef void gemm_q6a8_fn(const struct q6_block *w, int K, int panels, const struct act8 *a, int n, float *y,
                           size_t y_stride);
 
-/* Any other weight type, dequantised by the caller into one panel w [K][PANEL]: y[t*y_stride + r] as above. */
-typedef void gemm_f32_fn(const float *w, int K, const float *x, size_t x_stride, int n, float *y, size_t y_stride);
+/* Any other weight type, dequantised by the caller into one panel w [K][PANEL]: y[t*y_stride + r] as above.
+ */
+typedef void gemm_f32_fn(const float *w, int K, const float *x, size_t x_stride, int n, float *y,
+                         size_t y_stride);
 
 /* y = x / sqrt(mean(x^2) + eps) * w, all [n]. y may be x. */
 typedef void rmsnorm_fn(const float *x, const float *w, int n, float eps, float *y);
@@ -81,17 +84,20 @@ typedef void swiglu_fn(const float *gate, const float *up, int n, float *y);
 
 /* The gated short convolution of n tokens over channels [0, D): with bx = B*x,
  *     y[t][c] = C[t][c] * (taps[0][c]*bx[t-2][c] + taps[1][c]*bx[t-1][c] + taps[2][c]*bx[t][c])
- * bcx: row t at bcx + t*stride holds B at 0, C at gap, x at 2*gap. state [2][D] (row stride gap) holds bx[-2],
- * bx[-1] and is replaced by the last two columns. y row t at y + t*y_stride. */
+ * bcx: row t at bcx + t*stride holds B at 0, C at gap, x at 2*gap. state [2][D] (row stride gap) holds
+ * bx[-2], bx[-1] and is replaced by the last two columns. y row t at y + t*y_stride. */
 typedef void conv_fn(const float *bcx, size_t stride, size_t gap, const float *taps /* [3], stride gap */,
                      float *state, int n, int D, float *y, size_t y_stride);
 
-/* Attention of R query rows over cached positions [begin, end) of one kv head. Row r sees positions < limit[r].
- * K cache: f16 [block of 16 positions][d][16]; V cache: f16 [position][d]. q is already scaled by 1/sqrt(d).
- * Writes for each row m = max score, l = sum exp(score - m), o [d] = sum exp(score - m) * v (not divided by l);
- * a row that sees nothing gets m = -INFINITY, l = 0, o = 0. begin is a multiple of 16; R <= ATTENTION_ROWS.
- * The result of one row does not depend on the others. */
-enum { ATTENTION_ROWS = 64, ATTENTION_SPAN = 128 }; /* span: positions per inner step, a contract for scratch */
+/* Attention of R query rows over cached positions [begin, end) of one kv head. Row r sees positions <
+ * limit[r]. K cache: f16 [block of 16 positions][d][16]; V cache: f16 [position][d]. q is already scaled by
+ * 1/sqrt(d). Writes for each row m = max score, l = sum exp(score - m), o [d] = sum exp(score - m) * v (not
+ * divided by l); a row that sees nothing gets m = -INFINITY, l = 0, o = 0. begin is a multiple of 16; R <=
+ * ATTENTION_ROWS. The result of one row does not depend on the others. */
+enum {
+    ATTENTION_ROWS = 64,
+    ATTENTION_SPAN = 128
+}; /* span: positions per inner step, a contract for scratch */
 struct attention_task {
     const float *q; /* [R, d], row stride q_stride */
     size_t q_stride;
@@ -108,12 +114,12 @@ typedef void to_f16_fn(const float *src, uint16_t *dst, int n);
 
 /* CPU features a row may need. */
 enum {
-    CPU_AVX2 = 1 << 0,       /* AVX2, FMA, F16C */
-    CPU_AVXVNNI = 1 << 1,    /* VEX-coded 256-bit vpdpbusd */
-    CPU_AVX512 = 1 << 2,     /* F, BW, VL, DQ */
+    CPU_AVX2 = 1 << 0,    /* AVX2, FMA, F16C */
+    CPU_AVXVNNI = 1 << 1, /* VEX-coded 256-bit vpdpbusd */
+    CPU_AVX512 = 1 << 2,  /* F, BW, VL, DQ */
     CPU_AVX512VNNI = 1 << 3,
     CPU_AVX512BF16 = 1 << 4,
-    CPU_AMX = 1 << 5,        /* AMX-TILE, AMX-INT8 and the kernel's permission to use them */
+    CPU_AMX = 1 << 5, /* AMX-TILE, AMX-INT8 and the kernel's permission to use them */
 };
 
 #define KERNEL(op, isa, needs) op##_fn op##_##isa;
@@ -137,10 +143,10 @@ enum kernel_op {
 
 struct kernel {
     enum kernel_op op;
-    const char *op_name;  /* "gemm_q4a8" */
-    const char *isa;      /* "avx512vnni" */
-    unsigned needs;       /* CPU_* bits */
-    void (*fn)(void);     /* cast to the op's typedef */
+    const char *op_name; /* "gemm_q4a8" */
+    const char *isa;     /* "avx512vnni" */
+    unsigned needs;      /* CPU_* bits */
+    void (*fn)(void);    /* cast to the op's typedef */
 };
 extern const struct kernel kernels[]; /* weakest first within an op */
 extern const int n_kernels;
@@ -164,8 +170,8 @@ struct kernel_set {
 /* What this CPU (and its operating system) can run. */
 unsigned cpu_features(void);
 
-/* The features a name stands for: "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx" and everything weaker.
- * Returns 0 and sets *mask (never 0: bit 31 is always set), or -1 for an unknown name. */
+/* The features a name stands for: "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx" and everything
+ * weaker. Returns 0 and sets *mask (never 0: bit 31 is always set), or -1 for an unknown name. */
 int cpu_mask_by_name(const char *name, unsigned *mask);
 extern const char *const cpu_isa_names; /* "scalar avx2 ..." for error texts */
 

@@ -1,5 +1,5 @@
-/* kernels_scalar: the definition of every op of the table in plain C. Slow, obvious; every ISA column is compared
- * with it, so it shares no code with the reference engine. */
+/* kernels_scalar: the definition of every op of the table in plain C. Slow, obvious; every ISA column is
+ * compared with it, so it shares no code with the reference engine. */
 #include "optimized/kernels.h"
 
 #include <math.h>
@@ -91,7 +91,8 @@ void gemm_q6a8_scalar(const struct q6_block *w, int K, int panels, const struct 
                         for (int k = 0; k < BLOCK; k++) dot[k / 16] += q6_weight(wb, b, k, r) * q[k];
                         /* |dot| * |sub_scale| <= 16*32*127 * 128 < 2^24: exact in int and in float */
                         int both = dot[0] * wb->sub_scale[b][0][r] + dot[1] * wb->sub_scale[b][1][r];
-                        float scale = f16_to_f32(wb->scale[r]) * a->scale[(size_t)t * a->s_stride + s * 8 + b];
+                        float scale =
+                            f16_to_f32(wb->scale[r]) * a->scale[(size_t)t * a->s_stride + s * 8 + b];
                         acc += (float)both * scale;
                     }
                 }
@@ -99,7 +100,8 @@ void gemm_q6a8_scalar(const struct q6_block *w, int K, int panels, const struct 
             }
 }
 
-void gemm_f32_scalar(const float *w, int K, const float *x, size_t x_stride, int n, float *y, size_t y_stride) {
+void gemm_f32_scalar(const float *w, int K, const float *x, size_t x_stride, int n, float *y,
+                     size_t y_stride) {
     for (int t = 0; t < n; t++)
         for (int r = 0; r < PANEL; r++) {
             float acc = 0;
@@ -127,8 +129,8 @@ void swiglu_scalar(const float *gate, const float *up, int n, float *y) {
     for (int i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
-void conv_scalar(const float *bcx, size_t stride, size_t gap, const float *taps, float *state, int n, int D, float *y,
-                 size_t y_stride) {
+void conv_scalar(const float *bcx, size_t stride, size_t gap, const float *taps, float *state, int n, int D,
+                 float *y, size_t y_stride) {
     for (int c = 0; c < D; c++) {
         float before2 = state[c], before1 = state[gap + c];
         for (int t = 0; t < n; t++) {

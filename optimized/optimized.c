@@ -1,11 +1,300 @@
-/* optimized: placeholder engine until it is written. */
-#include "reference/engine.h"
+/* optimized: the fast engine. Same steps, same order, same names as reference/reference.c, from packed
+ * int4/int8 weights, int8 activations quantised on the fly, and an f16 KV cache. Nothing here is trusted:
+ * tests and `lfm2 parity` compare it with the reference.
+ *
+ * Every function with a `struct worker *` is run by all threads together; see session.h. */
+#include "optimized/session.h"
 
-static enum status open_(struct session **out, const struct model *m, const struct engine_options *o,
-                         struct error *e) {
-    (void)m, (void)o;
-    *out = NULL;
-    return fail(e, ERR_UNSUPPORTED, "optimized engine: not written yet");
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Hands one named point to the tap. Everyone waits, since the values are everyone's. */
+void report(struct worker *w, enum tap_point point, int layer, const float *x, int dim,
+            const int32_t *experts) {
+    struct session *s = w->s;
+    if (!s->tap) return;
+    pool_barrier(s->pool);
+    if (w->thread == 0) {
+        struct tap_event event = {.point = point,
+                                  .layer = layer,
+                                  .position = s->position,
+                                  .n = s->T,
+                                  .dim = dim,
+                                  .x = x,
+                                  .experts = experts,
+                                  .k = experts ? s->c->n_experts_used : 0};
+        s->tap(s->tap_arg, &event);
+    }
+    pool_barrier(s->pool);
 }
 
-const struct engine engine_optimized = {.name = "optimized", .open = open_};
+/* s->y has rows of y_stride: packs them to [T, D] in place of `wide`, which is free by then. */
+static void report_added(struct worker *w, enum tap_point point, int layer) {
+    struct session *s = w->s;
+    if (!s->tap) return;
+    int D = s->c->n_embd;
+    pool_barrier(s->pool);
+    for (int t = 0; t < s->T && w->thread == 0; t++)
+        memcpy(s->wide + (size_t)t * D, s->y + (size_t)t * s->y_stride, (size_t)D * sizeof *s->y);
+    report(w, point, layer, s->wide, D, NULL);
+}
+
+/* rmsnorm(x) in float and int8 form. For one token every thread does it for itself. */
+static const struct rows *normalized(struct worker *w, const float *norm) {
+    struct session *s = w->s;
+    int D = s->c->n_embd;
+    atomic_int *counter = step_counter(w);
+    struct rows *u = s->T == 1 ? &w->u : &s->u;
+    for (int t = 0; s->T == 1 ? t < 1 : (t = next_unit(counter, s->T)) >= 0; t++) {
+        float *x = u->x + (size_t)t * u->x_stride;
+        s->k.rmsnorm(s->x + (size_t)t * D, norm, D, s->c->norm_eps, x);
+        rows_quantize(s, u, t, x, D);
+    }
+    if (s->T > 1) pool_barrier(s->pool);
+    return u;
+}
+
+/* The mixer's output in s->y, quantised for its projection. */
+static const struct rows *quantized_mix(struct worker *w, int K) {
+    struct session *s = w->s;
+    atomic_int *counter = step_counter(w);
+    struct rows *m = s->T == 1 ? &w->mixed : &s->mixed;
+    for (int t = 0; s->T == 1 ? t < 1 : (t = next_unit(counter, s->T)) >= 0; t++)
+        rows_quantize(s, m, t, s->y + (size_t)t * s->y_stride, K);
+    if (s->T > 1) pool_barrier(s->pool);
+    return m;
+}
+
+/* B, C, x = split(in_proj(u)); out_proj(C * conv(B * x)) */
+static void mixer_conv(struct worker *w, struct packed_layer *l, const struct rows *u) {
+    struct session *s = w->s;
+    int D = s->c->n_embd, T = s->T;
+    struct store wide = {s->wide, s->wide_stride, 3 * D};
+    linear(w, &l->conv_in, u, T, tile_store, &wide);
+    pool_barrier(s->pool);
+    /* channels are independent; whole cache lines to each thread */
+    int lines = (D + 15) / 16;
+    int c0 = 16 * part_begin(lines, w->thread, s->threads),
+        c1 = 16 * part_begin(lines, w->thread + 1, s->threads);
+    if (c1 > D) c1 = D;
+    if (c0 < c1)
+        s->k.conv(s->wide + c0, s->wide_stride, (size_t)D, l->taps + c0, l->conv_state + c0, T, c1 - c0,
+                  s->y + c0, s->y_stride);
+    pool_barrier(s->pool);
+    linear(w, &l->conv_out, quantized_mix(w, D), T, tile_add, NULL);
+    pool_barrier(s->pool);
+}
+
+/* q, k, v = projections of u; per-head RMSNorm and RoPE on q and k; causal GQA; output projection */
+static void mixer_attention(struct worker *w, struct packed_layer *l, const struct rows *u) {
+    struct session *s = w->s;
+    const struct config *c = s->c;
+    int T = s->T, heads = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
+    struct store q = {s->wide, s->wide_stride, heads};
+    struct store k = {s->wide + heads, s->wide_stride, kv};
+    struct store v = {s->wide + heads + kv, s->wide_stride, kv};
+    linear(w, &l->q, u, T, tile_store, &q);
+    linear(w, &l->k, u, T, tile_store, &k);
+    linear(w, &l->v, u, T, tile_store, &v);
+    pool_barrier(s->pool);
+    attention_steps(w, l);
+    linear(w, &l->o, quantized_mix(w, heads), T, tile_add, NULL);
+    pool_barrier(s->pool);
+}
+
+static void embed(struct worker *w) {
+    struct session *s = w->s;
+    const struct tensor *embedding = &s->model->embedding;
+    int D = s->c->n_embd, half = s->c->head_dim / 2;
+    size_t row = embedding->bytes / (size_t)embedding->rows;
+    atomic_int *counter = step_counter(w);
+    for (int t; (t = next_unit(counter, s->T)) >= 0;) {
+        dequantize_row(embedding->type, (const char *)embedding->data + (size_t)s->ids[t] * row,
+                       s->x + (size_t)t * D, D);
+        for (int i = 0; i < half; i++) {
+            double angle = (s->position + t) * pow(s->c->rope_theta, -2.0 * i / s->c->head_dim);
+            s->rope_cos[(size_t)t * half + i] = (float)cos(angle);
+            s->rope_sin[(size_t)t * half + i] = (float)sin(angle);
+        }
+    }
+    pool_barrier(s->pool);
+    report(w, TAP_EMBEDDING, -1, s->x, D, NULL);
+}
+
+/* Final norm and head of the last n_logits tokens. */
+static void head(struct worker *w) {
+    struct session *s = w->s;
+    int D = s->c->n_embd, n = s->n_logits, first = s->T - n;
+    if (n == 0) return;
+    atomic_int *counter = step_counter(w);
+    for (int i; (i = next_unit(counter, n)) >= 0;) {
+        float *x = s->u.x + (size_t)i * s->u.x_stride;
+        s->k.rmsnorm(s->x + (size_t)(first + i) * D, s->model->norm.data, D, s->c->norm_eps, x);
+        rows_quantize(s, &s->u, i, x, D);
+    }
+    pool_barrier(s->pool);
+    struct store to = {s->logits, (size_t)s->c->n_vocab, s->c->n_vocab};
+    linear(w, &s->head, &s->u, n, tile_store, &to);
+    if (s->tap && w->thread == 0) {
+        for (int i = 0; i < n; i++) {
+            struct tap_event event = {.point = TAP_FINAL_NORM,
+                                      .layer = s->c->n_layers,
+                                      .dim = D,
+                                      .n = 1,
+                                      .position = s->position + first + i,
+                                      .x = s->u.x + (size_t)i * s->u.x_stride};
+            s->tap(s->tap_arg, &event);
+        }
+    }
+}
+
+static void forward(void *arg, int thread) {
+    struct session *s = arg;
+    struct worker *w = &s->workers[thread];
+    w->step = 0;
+    embed(w);
+    for (int i = 0; i < s->c->n_layers; i++) {
+        struct packed_layer *l = &s->layers[i];
+        const struct layer *kind = &s->model->layers[i];
+        const struct rows *u = normalized(w, l->mixer_norm);
+        if (kind->mixer == MIXER_CONV)
+            mixer_conv(w, l, u);
+        else
+            mixer_attention(w, l, u);
+        report_added(w, TAP_MIXER_OUT, i);
+        u = normalized(w, l->ffn_norm);
+        if (kind->ffn == FFN_DENSE)
+            ffn_dense(w, l, u);
+        else
+            ffn_moe(w, l, i, u);
+        report_added(w, TAP_FFN_OUT, i);
+        report(w, TAP_LAYER_OUT, i, s->x, s->c->n_embd, NULL);
+    }
+    head(w);
+}
+
+static enum status feed(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
+                        struct error *e) {
+    int V = s->c->n_vocab;
+    if (n < 1 || n_logits < 0 || n_logits > n)
+        return fail(e, ERR_ARG, "feed: n must be at least 1 and n_logits 0..n (found n=%d, n_logits=%d)", n,
+                    n_logits);
+    if (n > s->max_tokens - s->position)
+        return fail(e, ERR_ARG, "the context is full: %d of %d tokens used, %d more asked for", s->position,
+                    s->max_tokens, n);
+    for (int i = 0; i < n; i++)
+        if (ids[i] < 0 || ids[i] >= V)
+            return fail(e, ERR_ARG, "token id %d at index %d is outside the vocabulary (0..%d)", ids[i], i,
+                        V - 1);
+    for (int done = 0; done < n; done += s->T) {
+        s->T = n - done < s->max_batch ? n - done : s->max_batch;
+        s->ids = ids + done;
+        int skipped = n - n_logits; /* tokens whose logits nobody wants */
+        int first = done > skipped ? done : skipped;
+        s->n_logits = first < done + s->T ? done + s->T - first : 0;
+        s->logits = s->n_logits ? logits + (size_t)(first - skipped) * V : NULL;
+        for (int i = 0; i < s->n_counters; i++)
+            atomic_store_explicit(&s->counters[i], 0, memory_order_relaxed);
+        pool_run(s->pool, forward, s);
+        s->position += s->T;
+    }
+    return OK;
+}
+
+static int position(const struct session *s) {
+    return s->position;
+}
+
+static void reset(struct session *s) {
+    s->position = 0;
+    for (int i = 0; i < s->c->n_layers; i++)
+        if (s->layers[i].conv_state)
+            memset(s->layers[i].conv_state, 0, 2 * (size_t)s->c->n_embd * sizeof(float));
+}
+
+static void describe(const struct session *s, char *text, size_t size) {
+    int n = snprintf(text, size, "threads=%d batch=%d kv=f16", s->threads, s->max_batch);
+    for (int i = 0; i < OP_COUNT && n > 0 && (size_t)n < size; i++)
+        n += snprintf(text + n, size - (size_t)n, " %s=%s", s->k.chosen[i]->op_name, s->k.chosen[i]->isa);
+}
+
+/* What a snapshot starts with: it fits a session only if all of this is equal. */
+struct snapshot_header {
+    char magic[8];
+    int32_t n_layers, n_embd, n_kv_heads, head_dim, position, reserved;
+    char model[64];
+};
+
+static struct snapshot_header header_for(const struct session *s, int at) {
+    const struct config *c = s->c;
+    struct snapshot_header h = {"lfm2opt", c->n_layers, c->n_embd, c->n_kv_heads, c->head_dim, at, 0, {0}};
+    memcpy(h.model, s->model->header_sha256, sizeof h.model);
+    return h;
+}
+
+/* Walks the state of all layers: copies it to p, or back when `restoring`; counts only when p is NULL. Whole
+ * blocks of 16 keys are kept, since keys of one position are not adjacent. */
+static size_t walk_state(const struct session *s, unsigned char *p, int at, int restoring) {
+    const struct config *c = s->c;
+    size_t used = 0, d = (size_t)c->head_dim;
+    size_t keys = ((size_t)at + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK * d * 2, values = (size_t)at * d * 2;
+    for (int i = 0; i < c->n_layers; i++) {
+        struct packed_layer *l = &s->layers[i];
+        int parts = l->conv_state ? 1 : 2 * c->n_kv_heads;
+        for (int j = 0; j < parts; j++) {
+            size_t head = (size_t)(j / 2) * s->positions * d;
+            void *state = l->conv_state ? (void *)l->conv_state : j % 2 ? l->values + head : l->keys + head;
+            size_t bytes = l->conv_state ? 2 * (size_t)c->n_embd * sizeof(float) : j % 2 ? values : keys;
+            if (p && restoring) memcpy(state, p + used, bytes);
+            if (p && !restoring) memcpy(p + used, state, bytes);
+            used += bytes;
+        }
+    }
+    return used;
+}
+
+static enum status save(const struct session *s, struct snapshot *to, struct error *e) {
+    struct snapshot_header h = header_for(s, s->position);
+    size_t size = sizeof h + walk_state(s, NULL, s->position, 0);
+    if (to->capacity < size) {
+        void *data = realloc(to->data, size);
+        if (!data) return fail(e, ERR_MEMORY, "out of memory for a snapshot of %zu bytes", size);
+        to->data = data;
+        to->capacity = size;
+    }
+    memcpy(to->data, &h, sizeof h);
+    walk_state(s, (unsigned char *)to->data + sizeof h, s->position, 0);
+    to->size = size;
+    to->position = s->position;
+    to->engine = &engine_optimized;
+    return OK;
+}
+
+static enum status restore(struct session *s, const struct snapshot *from, struct error *e) {
+    struct snapshot_header want = header_for(s, from->position);
+    if (from->engine != &engine_optimized || from->size < sizeof want ||
+        memcmp(from->data, &want, sizeof want) != 0)
+        return fail(e, ERR_ARG, "the snapshot was made by another engine or for another model");
+    if (from->position > s->max_tokens)
+        return fail(e, ERR_ARG, "the snapshot holds %d tokens, this session only %d", from->position,
+                    s->max_tokens);
+    if (from->size != sizeof want + walk_state(s, NULL, from->position, 0))
+        return fail(e, ERR_ARG, "the snapshot is incomplete");
+    walk_state(s, (unsigned char *)from->data + sizeof want, from->position, 1);
+    s->position = from->position;
+    return OK;
+}
+
+const struct engine engine_optimized = {
+    .name = "optimized",
+    .open = session_open,
+    .feed = feed,
+    .save = save,
+    .restore = restore,
+    .position = position,
+    .reset = reset,
+    .describe = describe,
+    .close = session_close,
+};

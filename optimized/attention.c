@@ -1,0 +1,168 @@
+/* attention: per-head RMSNorm, RoPE, the f16 KV cache and grouped-query attention.
+ *
+ * All query heads of one kv head are computed together, so that keys and values are read once for the group.
+ * Positions are summed in chunks of KV_CHUNK that are merged in order; with one token the chunks of one head
+ * may be computed by different threads, which changes nothing in the sums. */
+#include "optimized/session.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Cuts the row's head h out of wide, normalises and rotates it. */
+static void head_prepare(const struct session *s, const float *src, const float *norm, int t, float *dst) {
+    int d = s->c->head_dim;
+    s->k.rmsnorm(src, norm, d, s->c->norm_eps, dst);
+    s->k.rope(dst, s->rope_cos + (size_t)t * (d / 2), s->rope_sin + (size_t)t * (d / 2), d);
+}
+
+/* Appends token t's key and value of kv head g to the cache. */
+static void cache_append(struct worker *w, struct packed_layer *l, int g, int t) {
+    struct session *s = w->s;
+    const struct config *c = s->c;
+    int d = c->head_dim;
+    size_t position = (size_t)(s->position + t);
+    const float *row = s->wide + (size_t)t * s->wide_stride + (size_t)c->n_heads * d;
+    uint16_t half[512];
+    head_prepare(s, row + (size_t)g * d, l->k_norm, t, w->q);
+    s->k.to_f16(w->q, half, d);
+    uint16_t *k =
+        l->keys + ((size_t)g * s->positions + position / KV_BLOCK * KV_BLOCK) * d + position % KV_BLOCK;
+    for (int i = 0; i < d; i++) k[(size_t)i * KV_BLOCK] = half[i];
+    s->k.to_f16(row + (size_t)(c->n_kv_heads + g) * d, l->values + ((size_t)g * s->positions + position) * d,
+                d);
+}
+
+/* Adds a chunk's (o, m, l) to a running one; the first chunk is taken as it is. */
+static void merge(float *o, float *m, float *l, const float *o2, float m2, float l2, int d) {
+    if (m2 == -INFINITY) return;
+    if (*m == -INFINITY) {
+        memcpy(o, o2, (size_t)d * sizeof *o);
+        *m = m2;
+        *l = l2;
+        return;
+    }
+    float top = fmaxf(*m, m2), a = expf(*m - top), b = expf(m2 - top);
+    for (int i = 0; i < d; i++) o[i] = o[i] * a + o2[i] * b;
+    *l = *l * a + l2 * b;
+    *m = top;
+}
+
+/* Queries of tokens [t0, t1) for all heads of kv head g into w->q, token-major. Returns the number of rows.
+ */
+static int gather_queries(struct worker *w, const struct packed_layer *l, int g, int t0, int t1,
+                          int32_t *limit) {
+    struct session *s = w->s;
+    int d = s->c->head_dim, group = s->c->n_heads / s->c->n_kv_heads, R = 0;
+    float scale = 1.0f / sqrtf((float)d);
+    for (int t = t0; t < t1; t++)
+        for (int h = g * group; h < (g + 1) * group; h++, R++) {
+            float *q = w->q + (size_t)R * d;
+            head_prepare(s, s->wide + (size_t)t * s->wide_stride + (size_t)h * d, l->q_norm, t, q);
+            for (int i = 0; i < d; i++) q[i] *= scale;
+            limit[R] = s->position + t + 1;
+        }
+    return R;
+}
+
+static struct attention_task task_for(const struct worker *w, const struct packed_layer *l, int g, int R,
+                                      int32_t *limit, int chunk) {
+    const struct session *s = w->s;
+    int d = s->c->head_dim, last = limit[R - 1], end = (chunk + 1) * KV_CHUNK;
+    size_t head = (size_t)g * s->positions * d;
+    return (struct attention_task){.q = w->q,
+                                   .q_stride = (size_t)d,
+                                   .k = l->keys + head,
+                                   .v = l->values + head,
+                                   .limit = limit,
+                                   .R = R,
+                                   .d = d,
+                                   .begin = chunk * KV_CHUNK,
+                                   .end = end < last ? end : last,
+                                   .scratch = w->attention_scratch};
+}
+
+static int chunks_before(int position) {
+    return (position + KV_CHUNK - 1) / KV_CHUNK;
+}
+
+static void normalize(const struct worker *w, const float *o, float l, int t, int h) {
+    struct session *s = w->s;
+    int d = s->c->head_dim;
+    float *y = s->y + (size_t)t * s->y_stride + (size_t)h * d;
+    for (int i = 0; i < d; i++) y[i] = o[i] / l;
+}
+
+/* All chunks of one kv head for tokens [t0, t1). */
+static void attend(struct worker *w, const struct packed_layer *l, int g, int t0, int t1) {
+    struct session *s = w->s;
+    int32_t limit[ATTENTION_ROWS];
+    float m[ATTENTION_ROWS], sum[ATTENTION_ROWS], m2[ATTENTION_ROWS], sum2[ATTENTION_ROWS];
+    int d = s->c->head_dim, group = s->c->n_heads / s->c->n_kv_heads;
+    int R = gather_queries(w, l, g, t0, t1, limit), chunks = chunks_before(s->position + t1);
+    for (int i = 0; i < chunks; i++) {
+        struct attention_task a = task_for(w, l, g, R, limit, i);
+        a.o = i ? w->part : w->o;
+        a.m = i ? m2 : m;
+        a.l = i ? sum2 : sum;
+        s->k.attention(&a);
+        for (int r = 0; i && r < R; r++)
+            merge(w->o + (size_t)r * d, &m[r], &sum[r], w->part + (size_t)r * d, m2[r], sum2[r], d);
+    }
+    for (int r = 0; r < R; r++)
+        normalize(w, w->o + (size_t)r * d, sum[r], t0 + r / group, g * group + r % group);
+}
+
+/* One token, several chunks: (head, chunk) pairs are shared out, then each head's parts are merged in order.
+ * Part (h, i) is at partial + (h * most + i) * (d + 2): o, m, l. */
+static void attend_split(struct worker *w, const struct packed_layer *l, int chunks) {
+    struct session *s = w->s;
+    int d = s->c->head_dim, G = s->c->n_kv_heads, group = s->c->n_heads / G;
+    int most = chunks_before(s->max_tokens);
+    size_t size = (size_t)d + 2;
+    atomic_int *counter = step_counter(w);
+    for (int unit; (unit = next_unit(counter, G * chunks)) >= 0;) {
+        int g = unit / chunks, i = unit % chunks;
+        int32_t limit[ATTENTION_ROWS];
+        float m[ATTENTION_ROWS], sum[ATTENTION_ROWS];
+        int R = gather_queries(w, l, g, 0, 1, limit);
+        struct attention_task a = task_for(w, l, g, R, limit, i);
+        a.o = w->part, a.m = m, a.l = sum;
+        s->k.attention(&a);
+        for (int r = 0; r < R; r++) {
+            float *part = s->partial + ((size_t)(g * group + r) * most + i) * size;
+            memcpy(part, w->part + (size_t)r * d, (size_t)d * sizeof *part);
+            part[d] = m[r], part[d + 1] = sum[r];
+        }
+    }
+    pool_barrier(s->pool);
+    int H = s->c->n_heads;
+    for (int h = part_begin(H, w->thread, s->threads); h < part_begin(H, w->thread + 1, s->threads); h++) {
+        float *first = s->partial + (size_t)h * most * size;
+        for (int i = 1; i < chunks; i++) {
+            const float *part = first + i * size;
+            merge(first, &first[d], &first[d + 1], part, part[d], part[d + 1], d);
+        }
+        normalize(w, first, first[d + 1], 0, h);
+    }
+}
+
+void attention_steps(struct worker *w, struct packed_layer *l) {
+    struct session *s = w->s;
+    const struct config *c = s->c;
+    int T = s->T, G = c->n_kv_heads, group = c->n_heads / G;
+    atomic_int *counter = step_counter(w);
+    for (int i; (i = next_unit(counter, G * T)) >= 0;) cache_append(w, l, i % G, i / G);
+    pool_barrier(s->pool);
+    int chunks = chunks_before(s->position + T);
+    if (T == 1 && chunks > 1) {
+        attend_split(w, l, chunks);
+    } else {
+        int tokens = ATTENTION_ROWS / group, blocks = (T + tokens - 1) / tokens;
+        counter = step_counter(w);
+        for (int i; (i = next_unit(counter, G * blocks)) >= 0;) {
+            int b = blocks - 1 - i / G; /* the last tokens see most: they go first */
+            attend(w, l, i % G, b * tokens, (b + 1) * tokens < T ? (b + 1) * tokens : T);
+        }
+    }
+    pool_barrier(s->pool);
+}

@@ -1,0 +1,174 @@
+/* session: the state of one optimized timeline and the steps its threads take together. Private to
+ * optimized/.
+ *
+ * A batch of T tokens is computed by all threads running the same steps in the same order with barriers
+ * between them (a "worker" is one thread's view). For T = 1 each thread normalises and quantises for itself,
+ * which is cheaper than a barrier; for T > 1 tokens are shared out. Work on matrices is shared out by panels:
+ * fixed ranges for a few tokens, so that each thread streams its own part of memory; taken from a counter for
+ * many, so that a slow core does less. */
+#ifndef OPTIMIZED_SESSION_H
+#define OPTIMIZED_SESSION_H
+
+#include <stdatomic.h>
+
+#include "optimized/kernels.h"
+#include "optimized/pack.h"
+#include "optimized/pool.h"
+#include "reference/engine.h"
+
+enum {
+    CHUNK = 8,        /* panels taken at once: with K = 2048 about 150 KB of weights, which stay in L2 */
+    TILE_TOKENS = 48, /* tokens per epilogue */
+    KV_CHUNK = 1024,  /* positions whose attention is summed before it is merged: fixed, so that the order of
+                       * sums  depends on neither threads nor batch */
+    FEW_TOKENS = 4,   /* up to here panels are shared out in fixed ranges */
+};
+
+/* Rows of activations in both forms a matrix may want. */
+struct rows {
+    struct act8 a;
+    float *x; /* [n, x_stride] */
+    size_t x_stride;
+};
+
+struct packed_expert {
+    struct matrix gate, up, down;
+};
+
+struct packed_layer {
+    struct matrix conv_in, conv_out, q, k, v, o;
+    struct packed_expert dense, *experts;
+    const float *mixer_norm, *ffn_norm, *q_norm, *k_norm, *router_bias;
+    float *taps;       /* [3, D]: the file's [D, 3] with channels adjacent */
+    float *router;     /* panels [ceil(E/16)][D][16] */
+    float *conv_state; /* [2, D] */
+    uint16_t *keys;    /* [G][positions/16][d][16] f16 */
+    uint16_t *values;  /* [G][positions][d] f16 */
+};
+
+/* The tokens that go to one expert: slots [first, first + count). */
+struct share {
+    int first, count;
+};
+
+struct session {
+    const struct model *model;
+    const struct config *c;
+    struct kernel_set k;
+    struct pool *pool;
+    int threads, pin, max_tokens, max_batch, position;
+    size_t positions; /* max_tokens rounded up to KV blocks */
+    tap_fn *tap;
+    void *tap_arg;
+
+    void *weights; /* all packed matrices, one mapping */
+    size_t weights_bytes;
+    void *memory; /* everything below, one mapping */
+    size_t memory_bytes;
+    struct packed_layer *layers;
+    struct packed_expert *experts; /* of all layers */
+    struct matrix head;
+
+    /* the current batch */
+    int T;
+    const int32_t *ids;
+    float *logits; /* [n_logits, V] or NULL */
+    int n_logits;
+    atomic_int *counters; /* one for each shared-out step of a batch */
+    int n_counters;
+
+    float *x;    /* [T, D] residual stream */
+    float *wide; /* [T, wide_stride] in_proj or q|k|v */
+    size_t wide_stride;
+    float *y; /* [T, y_stride] mixer output before its projection, later what a layer half adds */
+    size_t y_stride;
+    struct rows u;              /* [T] normalised input */
+    struct rows mixed;          /* [T] quantised mixer output */
+    struct rows gathered;       /* [T*k] u sorted by expert */
+    struct rows hidden_dense;   /* [T]: silu(gate) * up; shares its memory with hidden_moe */
+    struct rows hidden_moe;     /* [T*k] */
+    float *rope_cos, *rope_sin; /* [T, d/2] */
+    float *scores;              /* [T, E] router probabilities */
+    int32_t *chosen;            /* [T, k] experts, ascending */
+    float *weight;              /* [T, k] */
+    struct share *shares;       /* [E] */
+    int32_t *slot_token;        /* [T*k] */
+    float *slot_weight;         /* [T*k] */
+    float *partial;             /* decode attention over several chunks: o [H, chunks, d], m, l */
+    struct worker *workers;     /* [threads] */
+};
+
+/* One thread's view and scratch. */
+struct worker {
+    struct session *s;
+    int thread;
+    int step;             /* next counter; all threads count alike */
+    struct rows u, mixed; /* one row each, for T = 1 */
+    float *tile[2];       /* [TILE_TOKENS, CHUNK*PANEL] */
+    float *unpacked[2];   /* [max cols, PANEL], only with MATRIX_FLOAT */
+    float *row;           /* [max cols] */
+    float *q, *o;         /* [ATTENTION_ROWS, d] */
+    float *part;          /* [ATTENTION_ROWS, d] */
+    float *attention_scratch;
+    float *router; /* [E rounded up] one token's logits */
+};
+
+/* session.c */
+enum status session_open(struct session **out, const struct model *m, const struct engine_options *o,
+                         struct error *e);
+void session_close(struct session *s);
+
+/* linear.c */
+
+/* What to do with a computed tile: rows t .. t+n of the output, columns [column, column + width). */
+typedef void tile_fn(struct worker *w, void *arg, const float *tile, size_t stride, int t, int n, int column,
+                     int width);
+
+/* Computes panels [begin, end) of m (at most CHUNK) times rows [0, n) of in, tile by tile. */
+void multiply(struct worker *w, const struct matrix *m, int begin, int end, const struct rows *in, int n,
+              tile_fn *done, void *arg);
+
+/* y as in the gemm kernels, for any kind but MATRIX_FLOAT. */
+void matrix_gemm(const struct kernel_set *k, const struct matrix *m, int panel, int panels,
+                 const struct act8 *a, int n, float *y, size_t y_stride);
+
+/* Panels of a matrix shared out over the threads; done sees each output element once. No barrier at the end.
+ */
+void linear(struct worker *w, const struct matrix *m, const struct rows *in, int n, tile_fn *done, void *arg);
+
+/* A tile_fn that stores to {float *y, size_t stride, int columns}; further columns are dropped. */
+struct store {
+    float *y;
+    size_t stride;
+    int columns;
+};
+tile_fn tile_store;
+
+/* A tile_fn that adds to the residual stream (and, for taps, stores to s->y). arg is unused. */
+tile_fn tile_add;
+
+/* Next unit of a shared-out step, or -1 when all `units` are taken. counter = step_counter(w), taken once per
+ * step. */
+atomic_int *step_counter(struct worker *w);
+int next_unit(atomic_int *counter, int units);
+
+/* First and one-past-last of thread's part of n. */
+static inline int part_begin(int n, int thread, int threads) {
+    return (int)((int64_t)n * thread / threads);
+}
+
+/* View of rows from row `first` on. */
+struct rows rows_at(const struct rows *r, int first);
+void rows_copy(const struct rows *from, int i, struct rows *to, int j, int K, int with_float);
+void rows_quantize(const struct session *s, struct rows *r, int i, const float *x, int K);
+
+/* moe.c, attention.c */
+void ffn_dense(struct worker *w, struct packed_layer *l, const struct rows *u);
+void ffn_moe(struct worker *w, struct packed_layer *l, int layer, const struct rows *u);
+void attention_steps(struct worker *w, struct packed_layer *l);
+
+/* optimized.c */
+void report(struct worker *w, enum tap_point point, int layer, const float *x, int dim,
+            const int32_t *experts);
+
+#endif
