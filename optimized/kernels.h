@@ -54,7 +54,8 @@ struct act8 {
 };
 
 /* One row: scale = max|x| / 127 per block, q = x / scale rounded to nearest even; an all-zero block has scale
- * 0. q, scale, offset8, sum16 as in one row of act8. */
+ * 0. A block that holds NaN or infinity gets scale NaN and q 0, so that every product with it is NaN: a fault
+ * upstream shows instead of being rounded away. q, scale, offset8, sum16 as in one row of act8. */
 typedef void quantize_a8_fn(const float *x, int K, int8_t *q, float *scale, int32_t *offset8, int16_t *sum16);
 
 /* y[t*y_stride + p*PANEL + r] = row p*PANEL + r of the packed matrix times activation row t, for p < panels,

@@ -44,14 +44,18 @@ T256 void quantize_a8_avx2(const float *x, int K, int8_t *q, float *scale, int32
     const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     for (int b = 0; b < K / BLOCK; b++) {
-        __m256 v[4], top = _mm256_setzero_ps();
+        __m256 v[4], top = _mm256_setzero_ps(), bad = top;
         for (int i = 0; i < 4; i++) {
             v[i] = _mm256_loadu_ps(x + b * BLOCK + 8 * i);
+            __m256 zero = _mm256_sub_ps(v[i], v[i]); /* NaN for NaN and infinity */
+            bad = _mm256_or_ps(bad, _mm256_cmp_ps(zero, zero, _CMP_UNORD_Q));
             top = _mm256_max_ps(top, _mm256_and_ps(v[i], magnitude));
         }
-        float amax = max8(top);
+        int finite = _mm256_movemask_ps(bad) == 0;
+        for (int i = 0; i < 4 && !finite; i++) v[i] = _mm256_setzero_ps();
+        float amax = finite ? max8(top) : 0;
         float inverse = amax > 1e-30f ? 127.0f / amax : 0.0f;
-        scale[b] = amax > 1e-30f ? amax / 127.0f : 0.0f;
+        scale[b] = !finite ? NAN : amax > 1e-30f ? amax / 127.0f : 0.0f;
         __m256i n[4];
         for (int i = 0; i < 4; i++) n[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
         /* packs work within 128-bit halves; the permutation restores the order */

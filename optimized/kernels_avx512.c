@@ -28,9 +28,12 @@ T512 void quantize_a8_avx512(const float *x, int K, int8_t *q, float *scale, int
                              int16_t *sum16) {
     for (int b = 0; b < K / BLOCK; b++) {
         __m512 x0 = _mm512_loadu_ps(x + b * BLOCK), x1 = _mm512_loadu_ps(x + b * BLOCK + 16);
+        /* 0x99: NaN of either kind, infinity of either sign. Such a block is computed as zeros. */
+        int finite = (_mm512_fpclass_ps_mask(x0, 0x99) | _mm512_fpclass_ps_mask(x1, 0x99)) == 0;
+        if (!finite) x0 = x1 = _mm512_setzero_ps();
         float amax = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(x0), _mm512_abs_ps(x1)));
         float inverse = amax > 1e-30f ? 127.0f / amax : 0.0f;
-        scale[b] = amax > 1e-30f ? amax / 127.0f : 0.0f;
+        scale[b] = !finite ? NAN : amax > 1e-30f ? amax / 127.0f : 0.0f;
         __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(x0, _mm512_set1_ps(inverse)));
         __m512i q1 = _mm512_cvtps_epi32(_mm512_mul_ps(x1, _mm512_set1_ps(inverse)));
         _mm_storeu_si128((__m128i *)(q + b * BLOCK), _mm512_cvtepi32_epi8(q0));

@@ -11,13 +11,18 @@ void quantize_a8_scalar(const float *x, int K, int8_t *q, float *scale, int32_t 
     for (int b = 0; b < K / BLOCK; b++) {
         const float *xb = x + b * BLOCK;
         float amax = 0;
-        for (int i = 0; i < BLOCK; i++) amax = fmaxf(amax, fabsf(xb[i]));
+        int finite = 1;
+        for (int i = 0; i < BLOCK; i++) {
+            finite &= isfinite(xb[i]) != 0;
+            amax = fmaxf(amax, fabsf(xb[i]));
+        }
+        if (!finite) amax = 0;
         /* A subnormal maximum has no finite inverse: such a block is zero for any purpose. */
         float inverse = amax > 1e-30f ? 127.0f / amax : 0.0f;
-        scale[b] = amax > 1e-30f ? amax / 127.0f : 0.0f;
+        scale[b] = !finite ? NAN : amax > 1e-30f ? amax / 127.0f : 0.0f;
         int half[2] = {0, 0};
         for (int i = 0; i < BLOCK; i++) {
-            int v = (int)rintf(xb[i] * inverse);
+            int v = finite ? (int)rintf(xb[i] * inverse) : 0;
             q[b * BLOCK + i] = (int8_t)v;
             half[i / 16] += v;
         }

@@ -37,7 +37,7 @@ static void run(void (*fn)(void), const struct operands *o) {
                            operand_data(o, OFFSET8), operand_data(o, SUM16));
 }
 
-/* A block with NaN or Inf is unspecified but must not crash. A block whose maximum has no useful float32
+/* A block with NaN or Inf has scale NaN and q 0 (see rules). A block whose maximum has no useful float32
  * inverse (below 1e-30) is zero. Where the scale is a power of two nothing rounds but q itself: ties go to
  * even, exactly. */
 static void oracle(const struct operands *o, double *want, double *bound) {
@@ -79,10 +79,14 @@ static void rules(void (*fn)(void), const struct operands *o, struct verdict *v)
         for (int i = 0; i < BLOCK; i++) {
             int value = q[b * BLOCK + i];
             if (!isfinite(x[b * BLOCK + i])) specified = 0;
-            if (specified && value == -128) verdict_fail(v, "q[%d] is -128", b * BLOCK + i);
+            if (value == -128) verdict_fail(v, "q[%d] is -128", b * BLOCK + i);
             half[i / 16] += value;
         }
-        if (!specified) continue;
+        const float *scale = operand_data(o, SCALE);
+        if (!specified && !isnan(scale[b]))
+            verdict_fail(v, "scale[%d] is %g for a block with NaN or Inf", b, (double)scale[b]);
+        for (int i = 0; i < BLOCK && !specified; i++)
+            if (q[b * BLOCK + i]) verdict_fail(v, "q[%d] is not 0 in a block with NaN or Inf", b * BLOCK + i);
         for (int h = 0; h < 2; h++)
             if (sum16[2 * b + h] != half[h])
                 verdict_fail(v, "sum16[%d] is %d, its q add up to %d", 2 * b + h, sum16[2 * b + h], half[h]);
