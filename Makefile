@@ -1,4 +1,4 @@
-# lfm2: `make help` lists the targets.
+# lfm2: `make help` lists the targets. Needs the packages of `make deps`.
 BUILD   ?= build
 ifeq ($(origin CC),default)
 CC := gcc
@@ -6,10 +6,12 @@ endif
 PKGS    := openblas hdf5 jansson libpcre2-8 nettle zlib
 CSTD    := -std=gnu17
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Werror
-# O3 for the vector kernels only; sanitizer builds set OPT themselves.
+# The asan, ubsan and fuzz targets set OPT and SAN, each with a BUILD folder of its own.
 OPT     ?= -O2 -g
-# No contraction and no fast-math: a sum means the same in every build. SAN is set by the asan and ubsan targets.
-CFLAGS  += $(CSTD) $(OPT) -ffp-contract=off -pthread $(WARN) $(SAN)
+SAN     ?=
+# No contraction and no fast-math: a sum means the same in every build.
+FLAGS   := $(CSTD) $(OPT) -ffp-contract=off -pthread $(SAN)
+CFLAGS  += $(FLAGS) $(WARN)
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -pthread
 LDFLAGS += $(SAN)
@@ -18,14 +20,84 @@ LIB_SRC  := $(wildcard data/*.c reference/*.c optimized/*.c)
 CMD_SRC  := lfm2.c $(wildcard bench/*.c eval/*.c eval/tasks/*.c)
 # tests/ files without a Criterion include are shared with the program (kernel cases, checks).
 TEST_SRC := $(wildcard tests/test_*.c)
-CASE_SRC := $(filter-out $(TEST_SRC) $(wildcard tests/fuzz_*.c),$(wildcard tests/*.c))
+FUZZ_SRC := $(wildcard tests/fuzz_*.c)
+CASE_SRC := $(filter-out $(TEST_SRC) $(FUZZ_SRC),$(wildcard tests/*.c))
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
+# What `make chart`, `make parity` and `make fuzz` take.
+MODEL        ?= lfm2-8b-a1b
+BESIDE       ?= qwen3-1.7b
+MODELS       ?= models
+FUZZ_SECONDS ?= 60
+
 .DEFAULT_GOAL := all
-.PHONY: all deps test chart kernels parity eval report check asan ubsan fuzz lint clean help
+.PHONY: all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint clean help
 
-all: lfm2
+# Without the libraries every file would fail with a screen of errors; say the one thing that helps.
+ifneq ($(filter-out deps deps-dev clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell pkg-config --exists $(PKGS) 2>/dev/null && echo found),found)
+$(error libraries are missing: run `sh .ci/deps.sh` (or `make deps`) first)
+endif
+endif
 
+all: lfm2 ## build ./lfm2
+
+deps: ## install the Debian packages that building, testing and charting need
+	@sh .ci/deps.sh
+
+deps-dev: ## the same, and clang, clang-format, valgrind, cppcheck
+	@sh .ci/deps.sh dev
+
+test: $(BUILD)/lfm2 $(BUILD)/lfm2-tests ## run all tests, the engines' once per instruction set of this CPU
+	@sh tests/run.sh $(BUILD)
+
+chart: lfm2 ## synthetic models, parity, speed of both models, RESULTS.md and plots (MODEL=, BESIDE=, MODELS=)
+	@sh bench/chart.sh '$(MODELS)' '$(MODEL)' '$(BESIDE)'
+
+kernels: lfm2 ## check every row of the kernel table against float64, then time it
+	./lfm2 kernels --check --bench
+
+limits: lfm2 ## measure this machine's read bandwidth and arithmetic peaks
+	./lfm2 limits
+
+parity: lfm2 ## compare the engines on MODEL and BESIDE, made when missing
+	@sh bench/chart.sh --parity '$(MODELS)' '$(MODEL)' '$(BESIDE)'
+
+report: lfm2 ## draw RESULTS.md and plots/ from bench/records/
+	./lfm2 report
+
+check: ## test, asan, ubsan, lint: what must pass before a change is merged
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory ubsan
+	@$(MAKE) --no-print-directory lint
+	@echo "make check: test, asan, ubsan and lint passed"
+
+asan: ## the tests under AddressSanitizer, in build-asan/
+	@$(MAKE) --no-print-directory test BUILD=build-asan SAN=-fsanitize=address \
+	    OPT='-O1 -g -fno-omit-frame-pointer'
+
+ubsan: ## the tests under UndefinedBehaviorSanitizer, in build-ubsan/
+	@$(MAKE) --no-print-directory test BUILD=build-ubsan OPT='-O1 -g' \
+	    SAN='-fsanitize=undefined -fno-sanitize-recover=undefined'
+
+clang: ## build everything with clang, in build-clang/ (warnings are errors)
+	@$(MAKE) --no-print-directory build-clang/lfm2 build-clang/lfm2-tests CC=clang BUILD=build-clang
+
+fuzz: ## feed damaged files to every reader for FUZZ_SECONDS each (clang's libFuzzer), in build-fuzz/
+	@$(MAKE) --no-print-directory run-fuzz CC=clang BUILD=build-fuzz OPT='-O1 -g' \
+	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
+
+lint: $(BUILD)/liblfm2.a ## the house rules: includes, symbols, headers, tables, sizes, format
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' sh tests/lint.sh $(BUILD)
+
+clean: ## remove what make built (models/ stays)
+	rm -rf $(BUILD) build build-* lfm2
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+# The program beside the Makefile is always the one of the plain build.
 lfm2: $(BUILD)/lfm2
 	@cp -f $< $@
 
@@ -33,6 +105,7 @@ $(BUILD)/lfm2: $(call objects,$(CMD_SRC) $(CASE_SRC)) $(BUILD)/liblfm2.a
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
+# Made anew each time: ar would keep the objects of deleted files.
 $(BUILD)/liblfm2.a: $(call objects,$(LIB_SRC))
 	@rm -f $@
 	@ar rcs $@ $^
@@ -41,8 +114,19 @@ $(BUILD)/lfm2-tests: $(call objects,$(TEST_SRC) $(CASE_SRC) $(filter-out lfm2.c,
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ $(LDLIBS) -lcriterion
 
-# Stored with every result.
-$(BUILD)/bench/machine.o: CPPFLAGS += -DBUILD_FLAGS='"$(strip $(CSTD) $(OPT) -ffp-contract=off $(SAN))"'
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(call objects,$(CASE_SRC)) $(BUILD)/liblfm2.a
+	@echo "  LINK    $@"
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
+
+.PHONY: run-fuzz
+run-fuzz: $(patsubst tests/%.c,$(BUILD)/%,$(FUZZ_SRC))
+	@for f in $^; do echo "$$f, $(FUZZ_SECONDS) s"; mkdir -p $$f.corpus; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -artifact_prefix=$$f. $$f.corpus 2>$$f.log || \
+	    { tail -40 $$f.log; echo "make fuzz: $$f failed; the input lies beside it, the log is $$f.log"; exit 1; }; done
+	@echo "make fuzz: $(words $^) readers, nothing found"
+
+# Records name the flags that their numbers were built with.
+$(BUILD)/bench/machine.o: CPPFLAGS += -DBUILD_FLAGS='"$(FLAGS)"'
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -50,6 +134,3 @@ $(BUILD)/%.o: %.c Makefile
 	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 -include $(wildcard $(BUILD)/*.d $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
-
-clean:
-	rm -rf $(BUILD) build build-* lfm2 out
