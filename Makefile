@@ -89,7 +89,7 @@ fuzz: ## feed damaged files to every reader for FUZZ_SECONDS each (clang's libFu
 	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
 
 lint: $(BUILD)/liblfm2.a ## the house rules: includes, symbols, headers, tables, sizes, format
-	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' sh tests/lint.sh $(BUILD)
+	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' bash tests/lint.sh $(BUILD)
 
 clean: ## remove what make built (models/ stays)
 	rm -rf $(BUILD) build build-* lfm2
