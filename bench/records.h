@@ -52,8 +52,9 @@ struct throughput_row {
     double limit_ts;        /* what this machine's measured limits allow; 0: not measured */
     double share_of_limit;  /* median_ts / limit_ts */
     char limited_by[16];    /* "read" or "int8": which limit it is */
-    int64_t peak_rss;       /* bytes, highest of the process so far; 0 for peers */
+    int64_t peak_rss;       /* bytes this model on this engine had resident at most; 0 for peers */
     int64_t load_ns;        /* model_open and engine->open; 0 for peers */
+    int64_t first_token_ns; /* from before model_open to the logits of the first token; 0: no warm-up */
     char kernels[512];      /* engine->describe */
     char output_sha256[65]; /* of the last repetition's last logits */
     int64_t output_same;    /* 1: every repetition gave those very bytes */

@@ -524,3 +524,16 @@ enum status records_rows(const struct records *f, int run, const struct table *t
                 ((char *)*rows)[i * t->row_bytes + t->fields[k].offset + t->fields[k].size - 1] = 0;
     return OK;
 }
+
+enum status records_check(const char *path, struct error *e) {
+    char folder[4096];
+    const char *slash = strrchr(path, '/');
+    if (strlen(path) >= sizeof folder - 16) return fail(e, ERR_ARG, "%.200s...: the name is too long", path);
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if (access(folder, W_OK | X_OK) != 0) return fail(e, ERR_IO, "%s: %s", folder, strerror(errno));
+    if (access(path, F_OK) != 0) return OK;
+    struct records f;
+    TRY(records_open(&f, path, e));
+    records_close(&f);
+    return OK;
+}

@@ -49,6 +49,10 @@ void record_rows(struct record *r, const struct table *t, const void *rows, size
  * old file as it was; two writers wait for each other. name (64 bytes, may be NULL) gets the run's group. */
 enum status records_append(const char *path, struct record *r, char *name, struct error *e);
 
+/* Whether records_append could write there: the folder is there and a file in it is a record file. Asked
+ * before a long measurement, not after. */
+enum status records_check(const char *path, struct error *e);
+
 /* A file opened for reading; runs in the order they were added. */
 struct records {
     char path[4096];
