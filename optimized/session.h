@@ -18,7 +18,7 @@
 
 enum {
     CHUNK = 8,        /* panels taken at once: with K = 2048 about 150 KB of weights, which stay in L2 */
-    TILE_TOKENS = 48, /* tokens per epilogue */
+    TILE_TOKENS = 96, /* tokens per epilogue */
     KV_CHUNK = 1024,  /* positions whose attention is summed before it is merged: fixed, so that the order of
                        * sums  depends on neither threads nor batch */
     FEW_TOKENS = 4,   /* up to here panels are shared out in fixed ranges */
