@@ -1,0 +1,115 @@
+/* test_pack: packing moves every weight to its place and loses nothing; the thread team keeps its promises.
+ */
+#include <criterion/criterion.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "optimized/pack.h"
+#include "optimized/pool.h"
+#include "tests/check.h"
+
+/* Random blocks of a type as a tensor. Any bytes are a valid block; scales are kept finite. */
+static struct tensor random_tensor(enum tensor_type type, int rows, int cols, unsigned char **memory) {
+    struct rng rng = {rng_key(7, (uint64_t)type, (uint64_t)(rows * 100000 + cols)), 0};
+    float *x = malloc((size_t)cols * sizeof *x);
+    size_t row_bytes = type_row_bytes(type, cols);
+    *memory = malloc((size_t)rows * row_bytes);
+    for (int r = 0; r < rows; r++) {
+        for (int k = 0; k < cols; k++) x[k] = (float)rng_uniform(&rng, -1, 1);
+        cr_assert_eq(quantize_row(type, x, *memory + (size_t)r * row_bytes, cols), 0);
+    }
+    free(x);
+    return (struct tensor){"t", type, rows, cols, *memory, (size_t)rows * row_bytes};
+}
+
+static void check_round_trip(enum tensor_type type, int rows, int cols) {
+    unsigned char *memory;
+    struct tensor t = random_tensor(type, rows, cols, &memory);
+    struct matrix m = matrix_describe(&t);
+    void *packed = malloc(matrix_bytes(&m) + 1);
+    memset(packed, 0xa5, matrix_bytes(&m));
+    if (matrix_bytes(&m)) {
+        int half = m.panels / 2; /* two parts, the later one first */
+        matrix_pack(&m, packed, half, m.panels);
+        matrix_pack(&m, packed, 0, half);
+        m.data = packed;
+    }
+    float *panel = malloc((size_t)cols * PANEL * sizeof *panel), *row = malloc((size_t)cols * sizeof *row);
+    float *want = malloc((size_t)cols * sizeof *want);
+    int nonzero = 0;
+    for (int p = 0; p < m.panels; p++) {
+        matrix_unpack(&m, p, panel, row);
+        for (int r = 0; r < PANEL; r++) {
+            int index = p * PANEL + r;
+            memset(want, 0, (size_t)cols * sizeof *want);
+            if (index < rows)
+                dequantize_row(type, memory + (size_t)index * (t.bytes / (size_t)rows), want, cols);
+            for (int k = 0; k < cols; k++) {
+                cr_assert_eq(panel[k * PANEL + r], want[k], "type %d row %d weight %d", type, index, k);
+                nonzero += want[k] != 0;
+            }
+        }
+    }
+    cr_assert_gt(nonzero, rows * cols / 2);
+    free(memory), free(packed), free(panel), free(row), free(want);
+}
+
+Test(pack, q4_0) {
+    check_round_trip(TYPE_Q4_0, 32, 256);
+    check_round_trip(TYPE_Q4_0, 19, 96);
+}
+Test(pack, q8_0) {
+    check_round_trip(TYPE_Q8_0, 48, 64);
+    check_round_trip(TYPE_Q8_0, 1, 32);
+}
+Test(pack, q6_k) {
+    check_round_trip(TYPE_Q6_K, 16, 512);
+    check_round_trip(TYPE_Q6_K, 33, 256);
+}
+Test(pack, float_types_stay_in_the_file) {
+    check_round_trip(TYPE_F16, 17, 40);
+    check_round_trip(TYPE_BF16, 16, 33);
+    check_round_trip(TYPE_Q4_K, 20, 256);
+}
+
+enum { STEPS = 300 };
+struct team {
+    struct pool *pool;
+    atomic_int sum;
+    int threads, wrong;
+};
+
+/* Each step every thread adds 1; between two barriers all must see the same total. */
+static void count(void *arg, int thread) {
+    struct team *t = arg;
+    for (int i = 1; i <= STEPS; i++) {
+        atomic_fetch_add(&t->sum, 1);
+        pool_barrier(t->pool);
+        if (atomic_load(&t->sum) != i * t->threads && thread == 0) t->wrong++;
+        pool_barrier(t->pool);
+    }
+}
+
+static void check_team(int threads) {
+    struct error e = {0};
+    struct team t = {.threads = threads};
+    cr_assert_eq(pool_open(&t.pool, threads, 1, &e), OK, "%s", e.text);
+    for (int run = 0; run < 3; run++) {
+        atomic_store(&t.sum, 0);
+        pool_run(t.pool, count, &t);
+        cr_expect_eq(atomic_load(&t.sum), STEPS * threads);
+    }
+    cr_expect_eq(t.wrong, 0);
+    pool_close(t.pool);
+}
+
+Test(pool, one_thread) {
+    check_team(1);
+}
+Test(pool, two_threads) {
+    check_team(2);
+}
+Test(pool, more_threads_than_cpus) {
+    check_team(2 * pool_cpus() + 1);
+}
