@@ -155,30 +155,46 @@ void dequantize_row(enum tensor_type type, const void *src, float *out, int64_t 
 }
 
 /* Writing. The stored scale is rounded to f16 but the weights are divided by the unrounded one: so does ggml.
- */
+ * The loops have constant lengths and no branches, so that a compiler makes vector code of them. */
 
-/* Truncates to the int8 range; what lies outside (a reciprocal of a tiny scale overflowed) becomes 0. */
-static int to_int8(float v) {
-    return v > -129.0f && v < 128.0f ? (int)v : 0;
+/* The weight of largest magnitude, the first of equals; NaN when there is one. */
+static float find_extreme(const float *src) {
+    int32_t bits[32], largest = 0;
+    memcpy(bits, src, sizeof bits);
+    for (int i = 0; i < 32; i++) bits[i] &= 0x7fffffff; /* magnitudes of floats are ordered like their bits */
+    for (int i = 0; i < 32; i++) largest = bits[i] > largest ? bits[i] : largest;
+    int first = 0;
+    while (bits[first] != largest) first++;
+    return src[first];
 }
 
-static uint8_t pack_nibbles(float low, float high) {
-    int l = to_int8(low), h = to_int8(high);
-    if (l > 15) l = 15;
-    if (h > 15) h = 15;
-    return (uint8_t)((l & 15) | (h & 15) << 4);
+/* The factor that takes weights to codes. A scale so small that its reciprocal overflows gets the factor 0
+ * and, as ggml's conversion of infinities does, the code 0 everywhere: *bias becomes 0 too. */
+static float reciprocal(float d, float *bias) {
+    float inverse = d != 0 ? 1 / d : 0;
+    if (fabsf(inverse) <= FLT_MAX) return inverse;
+    *bias = 0;
+    return 0;
+}
+
+/* code = (weight - offset) * factor + bias cut to a whole number in 0..15, NaN to 0. */
+static void store_nibbles(const float *src, float offset, float factor, float bias, uint8_t *out) {
+    int32_t code[32];
+    for (int i = 0; i < 32; i++) {
+        float v = (src[i] - offset) * factor + bias;
+        v = v > 0 ? v : 0;
+        v = v < 15 ? v : 15;
+        code[i] = (int32_t)v;
+    }
+    for (int i = 0; i < 16; i++) out[i] = (uint8_t)(code[i] | code[16 + i] << 4);
 }
 
 /* The weight of largest magnitude becomes exactly -8, the code that its mirror image does not have. */
 static void quantize_q4_0(const float *src, uint8_t *out, int64_t n) {
     for (int64_t b = 0; b < n / 32; b++, src += 32, out += 18) {
-        float extreme = 0;
-        for (int i = 0; i < 32; i++)
-            if (fabsf(src[i]) > fabsf(extreme)) extreme = src[i];
-        float d = extreme / -8, inverse = d != 0 ? 1 / d : 0;
+        float d = find_extreme(src) / -8, bias = 8.5f, inverse = reciprocal(d, &bias);
         store_u16(out, f32_to_f16(d));
-        for (int i = 0; i < 16; i++)
-            out[2 + i] = pack_nibbles(src[i] * inverse + 8.5f, src[16 + i] * inverse + 8.5f);
+        store_nibbles(src, 0, inverse, bias, out + 2);
     }
 }
 
@@ -189,22 +205,26 @@ static void quantize_q4_1(const float *src, uint8_t *out, int64_t n) {
             if (src[i] < min) min = src[i];
             if (src[i] > max) max = src[i];
         }
-        float d = (max - min) / 15, inverse = d != 0 ? 1 / d : 0;
+        float d = (max - min) / 15, bias = 0.5f, inverse = reciprocal(d, &bias);
         store_u16(out, f32_to_f16(d));
         store_u16(out + 2, f32_to_f16(min));
-        for (int i = 0; i < 16; i++)
-            out[4 + i] = pack_nibbles((src[i] - min) * inverse + 0.5f, (src[16 + i] - min) * inverse + 0.5f);
+        store_nibbles(src, min, inverse, bias, out + 4);
     }
 }
 
 static void quantize_q8_0(const float *src, uint8_t *out, int64_t n) {
     for (int64_t b = 0; b < n / 32; b++, src += 32, out += 34) {
-        float largest = 0;
-        for (int i = 0; i < 32; i++)
-            if (fabsf(src[i]) > largest) largest = fabsf(src[i]);
-        float d = largest / 127, inverse = d != 0 ? 1 / d : 0;
+        float d = fabsf(find_extreme(src)) / 127, unused = 0, inverse = reciprocal(d, &unused);
         store_u16(out, f32_to_f16(d));
-        for (int i = 0; i < 32; i++) out[2 + i] = (uint8_t)to_int8(roundf(src[i] * inverse));
+        for (int i = 0; i < 32; i++) { /* roundf: halves go away from zero */
+            float v = src[i] * inverse;
+            v = v == v ? v : 0;
+            v = v > -127 ? v : -127;
+            v = v < 127 ? v : 127;
+            int whole = (int)v;
+            float rest = v - (float)whole;
+            out[2 + i] = (uint8_t)(whole + (rest >= 0.5f) - (rest <= -0.5f));
+        }
     }
 }
 

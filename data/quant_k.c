@@ -35,10 +35,12 @@ static int clamp(int v, int low, int high) {
     return v < low ? low : v > high ? high : v;
 }
 
-/* To the nearest integer, ties to even, for |v| < 2^22: 1.5 * 2^23 has a unit of 1, so the addition rounds.
- * Larger values and NaN give some integer, which callers clamp. */
+/* 1.5 * 2^23 has a unit of 1, so adding it to |v| < 2^22 rounds to the nearest integer, ties to even. */
+#define TO_INTEGER 12582912.0f
+
+/* Larger values and NaN give some integer, which callers clamp. */
 static int round_even(float v) {
-    float shifted = v + 12582912.0f;
+    float shifted = v + TO_INTEGER;
     uint32_t u;
     memcpy(&u, &shifted, sizeof u);
     return (int)(u & 0x7fffff) - 0x400000;
@@ -119,32 +121,37 @@ void dequantize_q6_k(const uint8_t *restrict src, float *restrict out, int64_t n
     }
 }
 
-/* Fits x ~ scale * (code - 32) for 16 weights, errors weighted by x^2, among 19 trial scales around the one
- * that maps the extreme weight to -32. Fills code, returns the scale of least squares for it. */
+/* Fits x ~ scale * (code - 32) for 16 weights, errors weighted by x^2. The trials are 20 scales around the
+ * one that maps the extreme weight to -32 (trial 10 would repeat trial 0 and is skipped); they run side by
+ * side, since their sums are independent. Fills code, returns the scale of least squares for it. */
 static float fit_signed(const float *x, uint8_t *code) {
-    float extreme = 0;
+    enum { TRIALS = 20 };
+    float extreme = 0, inverse[TRIALS], xq[TRIALS] = {0}, qq[TRIALS] = {0};
     for (int i = 0; i < 16; i++)
         if (fabsf(x[i]) > fabsf(extreme)) extreme = x[i];
     memset(code, 0, 16);
     if (fabsf(extreme) < 1e-15f) return 0;
-    static const signed char steps[] = {0, -9, -8, -7, -6, -5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6, 7, 8, 9};
-    float scale = 0, best = 0;
-    for (int t = 0; t < (int)sizeof steps; t++) {
-        float inverse = t == 0 ? -32 / extreme : -(32 + 0.1f * (float)steps[t]) / extreme;
-        float xq = 0, qq = 0;
-        uint8_t trial[16];
-        for (int i = 0; i < 16; i++) {
-            int q = clamp(round_even(inverse * x[i]), -32, 31);
-            float weight = x[i] * x[i];
-            xq += weight * x[i] * (float)q;
-            qq += weight * (float)q * (float)q;
-            trial[i] = (uint8_t)(q + 32);
+    inverse[0] = -32 / extreme;
+    for (int t = 1; t < TRIALS; t++) inverse[t] = -(32 + 0.1f * (float)(t - 10)) / extreme;
+    for (int i = 0; i < 16; i++) {
+        float weight = x[i] * x[i], weighted = weight * x[i];
+        for (int t = 0; t < TRIALS; t++) {
+            float q = inverse[t] * x[i] + TO_INTEGER - TO_INTEGER;
+            q = q > -32 ? q : -32;
+            q = q < 31 ? q : 31;
+            xq[t] += weighted * q;
+            qq[t] += weight * q * q;
         }
-        if (t > 0 && !(qq > 0 && xq * xq > best * qq)) continue;
-        memcpy(code, trial, sizeof trial);
-        scale = qq != 0 ? xq / qq : 0;
-        best = scale * xq;
     }
+    float scale = qq[0] != 0 ? xq[0] / qq[0] : 0, best = scale * xq[0];
+    int winner = 0;
+    for (int t = 1; t < TRIALS; t++) {
+        if (t == 10 || !(qq[t] > 0 && xq[t] * xq[t] > best * qq[t])) continue;
+        winner = t;
+        scale = xq[t] / qq[t];
+        best = scale * xq[t];
+    }
+    for (int i = 0; i < 16; i++) code[i] = (uint8_t)(clamp(round_even(inverse[winner] * x[i]), -32, 31) + 32);
     return scale;
 }
 

@@ -14,6 +14,8 @@ enum {
     PIECE = 2048, /* weights made at a time, which stay in the first-level cache until they are quantised */
 };
 
+#define STEP UINT64_C(0x9e3779b97f4a7c15)
+
 /* The output function of SplitMix64: a counter through it gives independent 64-bit values. */
 static uint64_t mix(uint64_t x) {
     x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -22,7 +24,7 @@ static uint64_t mix(uint64_t x) {
 }
 
 static uint64_t stream_of(uint64_t seed, const char *name) {
-    uint64_t h = mix(seed + UINT64_C(0x9e3779b97f4a7c15));
+    uint64_t h = mix(seed + STEP);
     for (; *name; name++) h = mix(h ^ (unsigned char)*name);
     return h;
 }
@@ -30,16 +32,21 @@ static uint64_t stream_of(uint64_t seed, const char *name) {
 /* Four weights from three 64-bit values: each 16-bit lane is the sum of three uniform 14-bit numbers, which
  * is bell-shaped within +-3 standard deviations, of which one is 8192. Integers all the way to the last
  * product, so that every machine gets the same values. */
+static inline void four_values(uint64_t counter, float mean, float unit, float *out) {
+    const uint64_t lanes = UINT64_C(0x3fff3fff3fff3fff);
+    uint64_t sum = (mix(counter) & lanes) + (mix(counter + STEP) & lanes) + (mix(counter + 2 * STEP) & lanes);
+    for (int j = 0; j < 4; j++) out[j] = mean + unit * (float)(2 * (int)(sum >> 16 * j & 0xffff) - 49149);
+}
+
 void synth_values(uint64_t seed, const struct synth_tensor *t, int64_t first, float *out, int64_t n) {
-    const uint64_t lanes = UINT64_C(0x3fff3fff3fff3fff), step = UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t counter = stream_of(seed, t->name) + (uint64_t)first / 4 * 3 * step;
-    float unit = t->sd / 16384; /* for twice the distance from the mean of a lane, 24574.5 */
-    for (int64_t i = 0; i < n; i += 4, counter += 3 * step) {
-        uint64_t sum =
-            (mix(counter) & lanes) + (mix(counter + step) & lanes) + (mix(counter + 2 * step) & lanes);
-        for (int64_t j = 0; j < 4 && i + j < n; j++, sum >>= 16)
-            out[i + j] = t->mean + unit * (float)(2 * (int)(sum & 0xffff) - 49149);
-    }
+    uint64_t counter = stream_of(seed, t->name) + (uint64_t)first / 4 * 3 * STEP;
+    float mean = t->mean, unit = t->sd / 16384; /* per half step from the middle of a lane, 24574.5 */
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4, counter += 3 * STEP) four_values(counter, mean, unit, out + i);
+    if (i == n) return;
+    float last[4];
+    four_values(counter, mean, unit, last);
+    memcpy(out + i, last, (size_t)(n - i) * sizeof *out);
 }
 
 struct slot {
