@@ -1,9 +1,331 @@
-/* cmd_bench: placeholder until the command is written. */
+/* cmd_bench: options, models, limits before and after, the timed run, output and record. */
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/clock.h"
 #include "bench/cmd.h"
+#include "bench/limits.h"
+#include "bench/machine.h"
+#include "bench/progress.h"
+#include "bench/throughput.h"
+#include "bench/throughput_print.h"
+
+enum { MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8 };
+
+struct bench_command {
+    /* as given */
+    const char *models, *prompts, *gens, *pairs, *depths, *batches, *threads, *engines, *format, *format_err,
+        *peers;
+    const char *preset_name, *record, *cpus;
+    int repetitions, no_warmup, no_limits, show_lines, seed;
+    double delay, max_seconds;
+    /* made of it */
+    const struct preset *preset;
+    struct test_list tests;
+    struct int_list batch_list, thread_list;
+    unsigned cpu_mask;
+    const struct engine *engine_list[MAX_ENGINES];
+    int n_engines;
+    struct peer peer_list[MAX_BENCH_PEERS];
+    int n_peers;
+    struct model *model_list[MAX_MODELS];
+    struct subject subjects[MAX_MODELS * MAX_ENGINES];
+    int n_models, n_subjects;
+    int64_t started;
+    struct progress progress;
+    char notes[4096]; /* what was left out, one per line */
+    struct rows model_rows, throughput, limits, samples;
+};
+
+/* Takes the next of a list separated by commas; returns 0 at its end. */
+static int next_word(const char **list, char *word, size_t size) {
+    if (!*list || !**list) return 0;
+    size_t n = strcspn(*list, ",");
+    snprintf(word, size, "%.*s", (int)n, *list);
+    *list += n;
+    if (**list) ++*list;
+    return 1;
+}
+
+static void say(void *arg, const char *line) {
+    struct bench_command *c = arg;
+    size_t n = strlen(c->notes);
+    progress_end(&c->progress);
+    fprintf(stderr, "lfm2: bench: %s\n", line);
+    if (n < sizeof c->notes) snprintf(c->notes + n, sizeof c->notes - n, "%s%s", n ? "\n" : "", line);
+}
+
+static void show_progress(void *arg, double share, const char *what) {
+    struct bench_command *c = arg;
+    if (c->show_lines)
+        fprintf(stderr, "lfm2: bench: %s\n", what);
+    else
+        progress_show(&c->progress, share, "bench: %s", what);
+}
+
+static void show_limits(void *arg, const char *what, int done, int total) {
+    char text[128];
+    (void)done, (void)total;
+    snprintf(text, sizeof text, "limits: %s", what);
+    show_progress(arg, 0, text);
+}
+
+/* ---- options ---- */
+
+/* -C: CPUs by bit, as llama-bench's. */
+static enum status restrict_cpus(const char *hex, struct error *e) {
+    char *end;
+    unsigned long long bits = strtoull(hex, &end, 16);
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int i = 0; i < 64; i++)
+        if (bits >> i & 1) CPU_SET(i, &set);
+    if (*end || !bits || sched_setaffinity(0, sizeof set, &set) != 0)
+        return fail(e, ERR_ARG,
+                    "bench: --cpu-mask %s: not CPUs of this machine (expected hexadecimal bits like 0x3)",
+                    hex);
+    return OK;
+}
+
+static enum status read_tests(struct bench_command *c, struct error *e) {
+    struct int_list p = {0}, n = {0}, pg = {0}, d = {0};
+    int own = c->prompts || c->gens || c->pairs || c->depths;
+    if (c->preset_name) {
+        c->preset = preset_by_name(c->preset_name);
+        if (!c->preset)
+            return fail(e, ERR_ARG, "bench: --preset %s: unknown (expected %s)", c->preset_name,
+                        preset_names);
+        if (own)
+            return fail(e, ERR_ARG, "bench: --preset names the tests; give it or -p, -n, -pg, -d, not both");
+        c->tests.n = c->preset->n;
+        memcpy(c->tests.v, c->preset->tests, (size_t)c->preset->n * sizeof *c->tests.v);
+        return OK;
+    }
+    TRY(int_list_parse(&p, c->prompts ? c->prompts : "512", "-p", e));
+    TRY(int_list_parse(&n, c->gens ? c->gens : "128", "-n", e));
+    if (c->pairs) TRY(int_list_parse(&pg, c->pairs, "-pg", e));
+    TRY(int_list_parse(&d, c->depths ? c->depths : "0", "-d", e));
+    return test_list_make(&c->tests, &p, &n, &pg, &d, e);
+}
+
+static enum status check_range(const struct int_list *l, const char *what, int most, struct error *e) {
+    for (int i = 0; i < l->n; i++)
+        if (l->v[i] < 1 || l->v[i] > most)
+            return fail(e, ERR_ARG, "bench: %s %d: expected 1 to %d", what, l->v[i], most);
+    return OK;
+}
+
+static enum status read_options(struct bench_command *c, struct error *e) {
+    char word[1024], cpus[16];
+    if (!c->models) return fail(e, ERR_ARG, "bench: no model given; see lfm2 bench --help");
+    TRY(throughput_format_check(c->format, e));
+    if (c->format_err) TRY(throughput_format_check(c->format_err, e));
+    TRY(read_tests(c, e));
+    if (c->cpus) TRY(restrict_cpus(c->cpus, e));
+    snprintf(cpus, sizeof cpus, "%d", machine_cpus());
+    TRY(int_list_parse(&c->thread_list, c->threads ? c->threads : cpus, "-t", e));
+    TRY(check_range(&c->thread_list, "-t", 1024, e));
+    TRY(int_list_parse(&c->batch_list, c->batches ? c->batches : "2048", "-b", e));
+    TRY(check_range(&c->batch_list, "-b", 1 << 20, e));
+    if (c->repetitions == 0) c->repetitions = c->preset ? c->preset->repetitions : 5;
+    if (c->repetitions < 0) return fail(e, ERR_ARG, "bench: -r %d: expected at least 1", c->repetitions);
+    if (c->max_seconds == 0 && c->preset) c->max_seconds = c->preset->max_seconds;
+    if (c->max_seconds < 0 || c->delay < 0) return fail(e, ERR_ARG, "bench: times cannot be negative");
+    for (const char *list = c->engines; next_word(&list, word, sizeof word);) {
+        const struct engine *engine = engine_by_name(word);
+        if (!engine || c->n_engines == MAX_ENGINES)
+            return fail(e, ERR_ARG, "bench: --engine %s: expected optimized, reference or both", c->engines);
+        c->engine_list[c->n_engines++] = engine;
+    }
+    if (c->record) TRY(records_check(c->record, e));
+    for (const char *list = c->peers; next_word(&list, word, sizeof word);) {
+        if (c->n_peers == MAX_BENCH_PEERS)
+            return fail(e, ERR_ARG, "bench: more than %d peers", MAX_BENCH_PEERS);
+        struct error why = {0};
+        if (peer_open(&c->peer_list[c->n_peers], word, &why))
+            say(c, why.text);
+        else
+            c->n_peers++;
+    }
+    return OK;
+}
+
+/* ---- the run ---- */
+
+/* Two files may carry one name; rows must tell them apart. */
+static void name_apart(const struct bench_command *c, struct model_row *row) {
+    const struct model_row *old = c->model_rows.data;
+    char name[64];
+    memcpy(name, row->name, sizeof name);
+    for (int copy = 2;; copy++) {
+        size_t i = 0;
+        while (i < c->model_rows.n && strcmp(old[i].name, row->name) != 0) i++;
+        if (i == c->model_rows.n) return;
+        snprintf(row->name, sizeof row->name, "%.50s (%d)", name, copy);
+    }
+}
+
+static enum status open_models(struct bench_command *c, struct error *e) {
+    char path[4096];
+    for (const char *list = c->models; next_word(&list, path, sizeof path);) {
+        if (c->n_models == MAX_MODELS) return fail(e, ERR_ARG, "bench: more than %d models", MAX_MODELS);
+        int64_t t0 = now_ns();
+        TRY(model_open(&c->model_list[c->n_models], path, e));
+        struct model *m = c->model_list[c->n_models++];
+        struct model_row row = model_row(m);
+        int64_t load_ns = now_ns() - t0;
+        name_apart(c, &row);
+        if (rows_add(&c->model_rows, &models_table, &row)) return fail(e, ERR_MEMORY, "bench: out of memory");
+        for (int i = 0; i < c->n_engines; i++) {
+            struct subject *s = &c->subjects[c->n_subjects++];
+            *s = (struct subject){.engine = c->engine_list[i], .model = m, .model_load_ns = load_ns};
+            memcpy(s->name, row.name, sizeof s->name);
+        }
+    }
+    return OK;
+}
+
+static enum status measure_limits(struct bench_command *c, int threads, struct error *e) {
+    struct limits_options o = {
+        .threads = threads, .quick = 1, .cpu_mask = c->cpu_mask, .progress = show_limits, .progress_arg = c};
+    return c->no_limits ? OK : limits_measure(&o, &c->limits, &c->samples, e);
+}
+
+static enum status run_with(struct bench_command *c, int threads, int batch, struct error *e) {
+    double elapsed = (double)(now_ns() - c->started) * 1e-9;
+    int least = c->preset ? c->preset->min_repetitions : 3;
+    struct throughput_options o = {
+        .tests = c->tests.v,
+        .n_tests = c->tests.n,
+        .threads = threads,
+        .batch = batch,
+        .repetitions = c->repetitions,
+        .min_repetitions = least < c->repetitions ? least : c->repetitions,
+        .max_seconds = c->max_seconds > 0 ? (c->max_seconds > elapsed + 1 ? c->max_seconds - elapsed : 1) : 0,
+        .no_warmup = c->no_warmup,
+        .delay = c->delay,
+        .seed = (uint64_t)c->seed,
+        .cpu_mask = c->cpu_mask,
+        .peers = c->peer_list,
+        .n_peers = c->n_peers,
+        .progress = show_progress,
+        .say = say,
+        .arg = c,
+    };
+    TRY(measure_limits(c, threads, e));
+    TRY(throughput_run(&o, c->subjects, c->n_subjects, &c->throughput, &c->samples, e));
+    /* The limits once more: a machine shared with others may have changed meanwhile. The better of both
+     * counts. */
+    TRY(measure_limits(c, threads, e));
+    for (int i = 0; i < c->n_models; i++)
+        throughput_limits(&c->throughput, ((struct model_row *)c->model_rows.data)[i].name, c->model_list[i],
+                          threads, limits_best(&c->limits, "read", threads),
+                          limits_best(&c->limits, "int8", threads));
+    return OK;
+}
+
+static enum status store(struct bench_command *c, struct error *e) {
+    struct record *r = record_new("bench");
+    if (!r) return fail(e, ERR_MEMORY, "%s: out of memory", c->record);
+    machine_attributes(r, c->thread_list.v[0]);
+    record_text(r, "preset", "%s", c->preset ? c->preset->name : "");
+    record_integer(r, "repetitions", c->repetitions);
+    record_integer(r, "seed", c->seed);
+    record_integer(r, "warmup", !c->no_warmup);
+    record_text(r, "notes", "%s", c->notes);
+    record_rows(r, &models_table, c->model_rows.data, c->model_rows.n);
+    record_rows(r, &throughput_table, c->throughput.data, c->throughput.n);
+    record_rows(r, &limits_table, c->limits.data, c->limits.n);
+    record_rows(r, &samples_table, c->samples.data, c->samples.n);
+    enum status st = records_append(c->record, r, NULL, e);
+    record_free(r);
+    return st;
+}
+
+static enum status run(struct bench_command *c, struct error *e) {
+    char warnings[512];
+    TRY(read_options(c, e));
+    if (machine_warnings(warnings, sizeof warnings, c->thread_list.v[0]))
+        for (char *line = strtok(warnings, "\n"); line; line = strtok(NULL, "\n"))
+            fprintf(stderr, "lfm2: warning: %s\n", line);
+    c->started = now_ns();
+    TRY(open_models(c, e));
+    for (int t = 0; t < c->thread_list.n; t++)
+        for (int b = 0; b < c->batch_list.n; b++)
+            TRY(run_with(c, c->thread_list.v[t], c->batch_list.v[b], e));
+    progress_end(&c->progress);
+    TRY(throughput_print(stdout, c->format, &c->throughput, &c->model_rows, &c->samples, e));
+    if (c->format_err)
+        TRY(throughput_print(stderr, c->format_err, &c->throughput, &c->model_rows, &c->samples, e));
+    return c->record ? store(c, e) : OK;
+}
+
+/* 1 when a repetition's logits differed from another's: then the times are not of one computation. */
+static int outputs_differ(const struct bench_command *c) {
+    const struct throughput_row *r = c->throughput.data;
+    int differ = 0;
+    for (size_t i = 0; i < c->throughput.n; i++)
+        if (r[i].output_sha256[0] && !r[i].output_same) {
+            fprintf(stderr,
+                    "lfm2: %s: %s on %s: repetitions gave different logits (expected the same bytes)\n",
+                    r[i].model, r[i].test, r[i].engine);
+            differ = 1;
+        }
+    return differ;
+}
 
 int cmd_bench(int argc, char **argv) {
+    static struct bench_command c = {.engines = "optimized", .format = "md", .seed = 1};
+    const struct option_spec specs[] = {
+        {"-m,--model", OPTION_TEXT, &c.models, "A,B", "model files, timed interleaved"},
+        {"-p,--n-prompt", OPTION_TEXT, &c.prompts, "N,...",
+         "prompt lengths to prefill (default: 512; 0: none)"},
+        {"-n,--n-gen", OPTION_TEXT, &c.gens, "N,...", "numbers of tokens to decode (default: 128; 0: none)"},
+        {"-pg", OPTION_TEXT, &c.pairs, "PP,TG", "prefill PP and decode TG in one test"},
+        {"-d,--n-depth", OPTION_TEXT, &c.depths, "N,...", "tokens before the test, not timed (default: 0)"},
+        {"-b,--batch-size", OPTION_TEXT, &c.batches, "N,...", "tokens computed at once (default: 2048)"},
+        {"-t,--threads", OPTION_TEXT, &c.threads, "N,...", "threads, pinned (default: one per CPU)"},
+        {"-C,--cpu-mask", OPTION_TEXT, &c.cpus, "HEX", "CPUs to use, by bit"},
+        {"-r,--repetitions", OPTION_INT, &c.repetitions, "N", "repetitions of each test (default: 5)"},
+        {"-o,--output", OPTION_TEXT, &c.format, "FORMAT", "md, csv, json, jsonl or sql (default: md)"},
+        {"-oe,--output-err", OPTION_TEXT, &c.format_err, "FORMAT",
+         "print the results in this format on stderr too"},
+        {"--no-warmup", OPTION_FLAG, &c.no_warmup, NULL, "do not warm up with a token and a prompt"},
+        {"--progress", OPTION_FLAG, &c.show_lines, NULL,
+         "one line on stderr per repetition, terminal or not"},
+        {"--delay", OPTION_FLOAT, &c.delay, "SECONDS", "wait before each repetition (default: 0)"},
+        {"--engine", OPTION_TEXT, &c.engines, "NAME,...",
+         "optimized, reference or both (default: optimized)"},
+        {"--preset", OPTION_TEXT, &c.preset_name, "NAME",
+         "report: prefill 1K and 4K, decode 100 tokens after 1K and 4K\nchart: a sweep over lengths and "
+         "depths, six "
+         "minutes\nsmoke: a few tokens"},
+        {"--max-seconds", OPTION_FLOAT, &c.max_seconds, "SECONDS",
+         "fewer repetitions (at least 3), then fewer tests, to end in time"},
+        {"--no-limits", OPTION_FLAG, &c.no_limits, NULL, "do not measure the machine before and after"},
+        {"--peer", OPTION_TEXT, &c.peers, "PATH",
+         "a llama-bench of llama.cpp or ik_llama.cpp, run interleaved"},
+        {"--seed", OPTION_INT, &c.seed, "N", "of the random token ids (default: 1)"},
+        {"--record", OPTION_TEXT, &c.record, "FILE.h5",
+         "append the run to a record file (default: not stored)"},
+        {0},
+    };
     struct error e = {0};
-    (void)argc;
-    fail(&e, ERR_UNSUPPORTED, "%s: not written yet", argv[0]);
-    return cmd_fail(&e);
+    int parsed = options_parse(
+        argc, argv,
+        "usage: lfm2 bench -m MODEL.gguf[,...] [options]\n\nTimes prefill and decode. Lists take "
+        "commas, repeated options and ranges:\nfirst-last, first-last+step, first-last*mult.",
+        specs, NULL, 0, NULL, &e);
+    if (parsed) return parsed > 0 ? 0 : cmd_fail(&e);
+    if (cmd_isa_mask(&c.cpu_mask, &e)) return cmd_fail(&e);
+    enum status st = run(&c, &e);
+    for (int i = 0; i < c.n_models; i++) model_close(c.model_list[i]);
+    progress_end(&c.progress);
+    free(c.model_rows.data);
+    free(c.throughput.data);
+    free(c.limits.data);
+    free(c.samples.data);
+    return st ? cmd_fail(&e) : outputs_differ(&c);
 }

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/clock.h"
 #include "bench/machine.h"
 #include "bench/stats.h"
 #include "optimized/kernels.h"
@@ -62,12 +62,6 @@ static void *seat_main(void *arg) {
         g->job(g->arg, s->index, g->threads);
         pthread_barrier_wait(&g->end);
     }
-}
-
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_RAW, &t);
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
 static int64_t gang_run(struct gang *g, void (*job)(void *arg, int index, int threads), void *arg) {

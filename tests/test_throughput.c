@@ -1,0 +1,644 @@
+/* test_throughput: lists and ranges, interleaving, depths, samples and formats of `lfm2 bench`, on an engine
+ * that computes nothing and remembers what it was asked. */
+#include <criterion/criterion.h>
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bench/cost.h"
+#include "bench/peer.h"
+#include "bench/throughput.h"
+#include "bench/throughput_print.h"
+
+/* ---- lists and ranges ---- */
+
+static void parse(struct int_list *l, const char *text) {
+    struct error e = {0};
+    memset(l, 0, sizeof *l);
+    cr_assert_eq(int_list_parse(l, text, "-p", &e), OK, "%s: %s", text, e.text);
+}
+
+Test(plan, lists_and_ranges) {
+    static const struct {
+        const char *text;
+        int n, v[8];
+    } cases[] = {
+        {"512", 1, {512}},
+        {"0", 1, {0}},
+        {"1,4,2", 3, {1, 4, 2}},
+        {"3-6", 4, {3, 4, 5, 6}},
+        {"100-350+100", 3, {100, 200, 300}},
+        {"32-256*2", 4, {32, 64, 128, 256}},
+        {"7,10-30+10,64-128*2", 6, {7, 10, 20, 30, 64, 128}},
+        {"5-5*1", 1, {5}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct int_list l;
+        parse(&l, cases[i].text);
+        cr_assert_eq(l.n, cases[i].n, "%s: %d", cases[i].text, l.n);
+        for (int k = 0; k < l.n; k++) cr_assert_eq(l.v[k], cases[i].v[k], "%s [%d]", cases[i].text, k);
+    }
+}
+
+Test(plan, bad_lists) {
+    static const char *const bad[] = {
+        "",      "a",  "1,",  ",1",    "1-",   "5-2",      "1-9+0",  "1-9*1",
+        "0-9*2", "-1", "1 2", "1-9/2", "2-8*", "99999999", "1-1000", "9999999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct int_list l = {0};
+        struct error e = {0};
+        cr_assert_eq(int_list_parse(&l, bad[i], "-p", &e), ERR_ARG, "'%s' was accepted", bad[i]);
+        cr_assert(strstr(e.text, "-p"), "%s", e.text);
+    }
+}
+
+Test(plan, tests_and_their_names) {
+    struct int_list p, n, pg, d;
+    struct test_list t;
+    struct error e = {0};
+    static const char *const names[] = {"pp512",         "tg128",         "pp64+tg16",
+                                        "pp512 @ d4096", "tg128 @ d4096", "pp64+tg16 @ d4096"};
+    parse(&p, "512,0");
+    parse(&n, "128");
+    parse(&pg, "64,16");
+    parse(&d, "4096,0,4096");
+    cr_assert_eq(test_list_make(&t, &p, &n, &pg, &d, &e), OK, "%s", e.text);
+    cr_assert_eq(t.n, 6);
+    for (int i = 0; i < 6; i++) {
+        char name[48];
+        bench_test_name(&t.v[i], name, sizeof name);
+        cr_assert_str_eq(name, names[i]);
+    }
+    parse(&pg, "64,16,8");
+    cr_assert_eq(test_list_make(&t, &p, &n, &pg, &d, &e), ERR_ARG);
+    struct int_list zero, none = {0};
+    parse(&zero, "0");
+    cr_assert_eq(test_list_make(&t, &zero, &zero, &none, &d, &e), ERR_ARG);
+}
+
+Test(plan, presets_exist) {
+    cr_assert_eq(preset_by_name("nothing"), NULL);
+    const struct preset *report = preset_by_name("report");
+    cr_assert(report && report->n == 4 && report->tests[1].n_prompt == 4096 &&
+              report->tests[3].n_depth == 4096);
+    cr_assert(preset_by_name("chart")->max_seconds > 0);
+    cr_assert(preset_by_name("smoke"));
+}
+
+/* ---- an engine that computes nothing ---- */
+
+enum { V = 50 };
+struct session {
+    const struct model *m;
+    int position, max_tokens;
+    int64_t sum; /* of the ids fed, weighted by position: the "state" */
+};
+struct event {
+    char what, model; /* 'r'eset, 'p'refill (n > 1), 'd'ecode (n = 1), 's'ave, 'R'estore */
+    int n, position;
+};
+static struct event events[4096];
+static int n_events, unstable, not_finite;
+
+static void note(const struct session *s, char what, int n) {
+    cr_assert_lt(n_events, 4096);
+    events[n_events++] = (struct event){what, s->m->config.name[0], n, s->position};
+}
+
+static enum status fake_open(struct session **out, const struct model *m, const struct engine_options *o,
+                             struct error *e) {
+    (void)e;
+    *out = calloc(1, sizeof **out);
+    (*out)->m = m;
+    (*out)->max_tokens = o->max_tokens;
+    return OK;
+}
+
+static enum status fake_feed(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
+                             struct error *e) {
+    if (s->position + n > s->max_tokens) return fail(e, ERR_ARG, "past max_tokens");
+    note(s, n > 1 ? 'p' : 'd', n);
+    for (int i = 0; i < n; i++) {
+        cr_assert(ids[i] >= 0 && ids[i] < V);
+        s->sum += (int64_t)(s->position + i + 1) * ids[i];
+    }
+    s->position += n;
+    static int calls;
+    for (int i = 0; n_logits && i < V; i++)
+        logits[i] = (float)(s->sum % (1000 + i)) + (unstable ? (float)calls++ : 0);
+    if (n_logits && not_finite) logits[3] = NAN;
+    return OK;
+}
+
+static enum status fake_save(const struct session *s, struct snapshot *to, struct error *e) {
+    (void)e;
+    note(s, 's', 0);
+    free(to->data);
+    to->data = malloc(sizeof s->sum);
+    memcpy(to->data, &s->sum, sizeof s->sum);
+    to->position = s->position;
+    return OK;
+}
+
+static enum status fake_restore(struct session *s, const struct snapshot *from, struct error *e) {
+    (void)e;
+    memcpy(&s->sum, from->data, sizeof s->sum);
+    s->position = from->position;
+    note(s, 'R', 0);
+    return OK;
+}
+
+static int fake_position(const struct session *s) {
+    return s->position;
+}
+static void fake_reset(struct session *s) {
+    s->position = 0;
+    s->sum = 0;
+    note(s, 'r', 0);
+}
+static void fake_describe(const struct session *s, char *text, size_t size) {
+    (void)s;
+    snprintf(text, size, "nothing=none");
+}
+static void fake_close(struct session *s) {
+    free(s);
+}
+
+static const struct engine fake = {.name = "fake",
+                                   .open = fake_open,
+                                   .feed = fake_feed,
+                                   .save = fake_save,
+                                   .restore = fake_restore,
+                                   .position = fake_position,
+                                   .reset = fake_reset,
+                                   .describe = fake_describe,
+                                   .close = fake_close};
+
+static struct model models[2];
+static struct subject subjects[2];
+
+static void make_models(void) {
+    for (int i = 0; i < 2; i++) {
+        struct model *m = &models[i];
+        m->config.n_vocab = V;
+        m->config.bos_id = 7;
+        snprintf(m->config.name, sizeof m->config.name, "%c", 'A' + i);
+        snprintf(m->config.arch, sizeof m->config.arch, "lfm2");
+        snprintf(m->path, sizeof m->path, "/models/%c's \"file\".gguf", 'A' + i);
+        subjects[i] = (struct subject){.engine = &fake, .model = m};
+        snprintf(subjects[i].name, sizeof subjects[i].name, "%c", 'A' + i);
+    }
+    n_events = 0;
+}
+
+static struct rows throughput, samples;
+static char said[1024];
+static void keep(void *arg, const char *line) {
+    (void)arg;
+    snprintf(said + strlen(said), sizeof said - strlen(said), "%s\n", line);
+}
+
+static void run(const struct throughput_options *o, int n_subjects) {
+    struct error e = {0};
+    struct throughput_options copy = *o;
+    copy.say = keep;
+    cr_assert_eq(throughput_run(&copy, subjects, n_subjects, &throughput, &samples, &e), OK, "%s", e.text);
+}
+
+static const struct throughput_row *row(int i) {
+    cr_assert_lt(i, (int)throughput.n);
+    return (const struct throughput_row *)throughput.data + i;
+}
+
+/* "A8 B8 B8 A8": which model was fed how much, feeds only. */
+static void feeds(char *text, size_t size) {
+    text[0] = 0;
+    for (int i = 0; i < n_events; i++)
+        if (events[i].what == 'p' || events[i].what == 'd')
+            snprintf(text + strlen(text), size - strlen(text), "%s%c%d", text[0] ? " " : "", events[i].model,
+                     events[i].n);
+}
+
+TestSuite(throughput, .init = make_models);
+
+Test(throughput, models_alternate_and_directions_too) {
+    const struct bench_test test = {8, 0, 0};
+    char text[256];
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 3,
+                                     .min_repetitions = 3,
+                                     .no_warmup = 1,
+                                     .seed = 1},
+        2);
+    feeds(text, sizeof text);
+    cr_assert_str_eq(text, "A8 B8 B8 A8 A8 B8");
+    for (int i = 0; i < n_events; i++)
+        if (events[i].what == 'p') cr_assert_eq(events[i].position, 0, "a repetition did not start empty");
+}
+
+Test(throughput, warm_up_is_not_a_sample) {
+    const struct bench_test test = {8, 0, 0};
+    char text[256];
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 2,
+                                     .min_repetitions = 2,
+                                     .seed = 1},
+        1);
+    feeds(text, sizeof text);
+    cr_assert_str_eq(text, "A1 A8 A1 A8 A8");
+    cr_assert_eq(samples.n, 2);
+    cr_assert_gt(row(0)->first_token_ns, 0);
+}
+
+Test(throughput, a_depth_is_fed_once_then_restored_and_extended) {
+    const struct bench_test tests[] = {{0, 2, 10}, {4, 0, 10}, {0, 1, 30}};
+    char text[256];
+    run(&(struct throughput_options){.tests = tests,
+                                     .n_tests = 3,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 2,
+                                     .min_repetitions = 2,
+                                     .no_warmup = 1,
+                                     .seed = 1},
+        1);
+    feeds(text, sizeof text);
+    cr_assert_str_eq(text, "A10 A1 A1 A1 A1 A4 A4 A20 A1 A1");
+    for (int i = 0; i < n_events; i++)
+        if (events[i].what == 'p' && events[i].n == 4) cr_assert_eq(events[i].position, 10);
+    cr_assert_str_eq(row(0)->test, "tg2 @ d10");
+    cr_assert_str_eq(row(2)->test, "tg1 @ d30");
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(row(i)->output_same, 1, "restored state differs from the fed one");
+}
+
+Test(throughput, rates_follow_from_samples) {
+    const struct bench_test test = {8, 4, 0};
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 3,
+                                     .batch = 64,
+                                     .repetitions = 5,
+                                     .min_repetitions = 5,
+                                     .seed = 9},
+        1);
+    const struct throughput_row *r = row(0);
+    const struct sample_row *s = samples.data;
+    cr_assert_str_eq(r->test, "pp8+tg4");
+    cr_assert_str_eq(r->engine, "fake");
+    cr_assert_str_eq(r->kernels, "nothing=none");
+    cr_assert(r->threads == 3 && r->seed == 9 && r->repetitions == 5 && r->samples_count == 5 &&
+              r->n_batch == 64);
+    cr_assert_eq(strlen(r->output_sha256), 64);
+    double sum_ns = 0, sum_ts = 0;
+    for (int i = 0; i < 5; i++) {
+        cr_assert_gt(s[i].ns, 0);
+        sum_ns += (double)s[i].ns;
+        sum_ts += 12e9 / (double)s[i].ns;
+    }
+    cr_assert_float_eq(r->avg_ns, sum_ns / 5, 1e-6 * r->avg_ns);
+    cr_assert_float_eq(r->avg_ts, sum_ts / 5, 1e-6 * r->avg_ts);
+    cr_assert(r->ci_lo <= r->median_ts && r->median_ts <= r->ci_hi);
+}
+
+Test(throughput, the_seed_decides_the_output) {
+    const struct bench_test test = {8, 0, 0};
+    struct throughput_options o = {.tests = &test,
+                                   .n_tests = 1,
+                                   .threads = 1,
+                                   .batch = 64,
+                                   .repetitions = 2,
+                                   .min_repetitions = 2,
+                                   .no_warmup = 1,
+                                   .seed = 1};
+    run(&o, 1);
+    run(&o, 1);
+    o.seed = 2;
+    run(&o, 1);
+    cr_assert_str_eq(row(0)->output_sha256, row(1)->output_sha256);
+    cr_assert_str_neq(row(0)->output_sha256, row(2)->output_sha256);
+}
+
+Test(throughput, unequal_repetitions_are_noticed) {
+    const struct bench_test test = {8, 0, 0};
+    unstable = 1;
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 3,
+                                     .min_repetitions = 3,
+                                     .no_warmup = 1,
+                                     .seed = 1},
+        1);
+    cr_assert_eq(row(0)->output_same, 0);
+}
+
+Test(throughput, nan_stops_the_run) {
+    const struct bench_test test = {8, 0, 0};
+    struct error e = {0};
+    not_finite = 1;
+    struct throughput_options o = {.tests = &test,
+                                   .n_tests = 1,
+                                   .threads = 1,
+                                   .batch = 64,
+                                   .repetitions = 3,
+                                   .min_repetitions = 3,
+                                   .no_warmup = 1,
+                                   .seed = 1};
+    cr_assert_eq(throughput_run(&o, subjects, 1, &throughput, &samples, &e), ERR_FORMAT);
+    cr_assert(strstr(e.text, "pp8: logit 3 is nan"), "%s", e.text);
+}
+
+/* With no time at all, everything is left out, and said. */
+Test(throughput, what_does_not_fit_is_left_out_and_said) {
+    const struct bench_test tests[] = {{8, 0, 0}, {16, 0, 0}};
+    run(&(struct throughput_options){.tests = tests,
+                                     .n_tests = 2,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 5,
+                                     .min_repetitions = 3,
+                                     .seed = 1,
+                                     .max_seconds = 1e-9},
+        2);
+    cr_assert_eq(throughput.n, 0);
+    cr_assert(strstr(said, "pp8 left out: 3 repetitions do not fit") && strstr(said, "pp16 left out"), "%s",
+              said);
+}
+
+/* ---- cost ---- */
+
+Test(cost, a_roofline_by_hand) {
+    /* One attention layer with 2 experts of which 1 is chosen; no other weights. */
+    struct expert experts[2] = {{.gate.bytes = 100, .up.bytes = 100, .down.bytes = 100},
+                                {.gate.bytes = 100, .up.bytes = 100, .down.bytes = 100}};
+    struct layer layer = {.mixer = MIXER_ATTENTION, .ffn = FFN_MOE, .experts = experts};
+    struct model m = {
+        .layers = &layer,
+        .config = {.n_layers = 1, .n_experts = 2, .n_experts_used = 1, .n_heads = 3, .head_dim = 5}};
+    struct model_cost base = model_cost(&m);
+    struct test_cost one = test_cost(&m, &(struct bench_test){0, 1, 0});
+    struct test_cost two = test_cost(&m, &(struct bench_test){2, 0, 0});
+    cr_assert_float_eq(one.bytes, base.bytes_per_token + base.kv_bytes_per_position, 1e-9);
+    cr_assert_float_eq(one.macs, base.macs_per_token + base.head_macs + 2 * 3 * 5, 1e-9);
+    /* Two tokens choose 1 - 1/4 of the experts on average: 450 bytes, against 300 for one token. */
+    cr_assert_float_eq(two.bytes, base.bytes_per_token + 150 + 2 * base.kv_bytes_per_position, 1e-9);
+    cr_assert_float_eq(two.macs, 2 * base.macs_per_token + base.head_macs + 30 * (1 + 2), 1e-9);
+    const char *by;
+    double ts = test_limit(&m, &(struct bench_test){0, 1, 0}, 2, 1e9, &by);
+    cr_assert_float_eq(ts, 1e9 * 2 / one.bytes, 1e-6 * ts);
+    cr_assert_str_eq(by, "read");
+    ts = test_limit(&m, &(struct bench_test){2, 0, 0}, 1e9, 3, &by);
+    cr_assert_float_eq(ts, 2e9 * 3 / two.macs, 1e-6 * ts);
+    cr_assert_str_eq(by, "int8");
+    cr_assert_eq(test_limit(&m, &(struct bench_test){2, 0, 0}, 0, 3, &by), 0);
+}
+
+/* ---- formats ---- */
+
+static char *printed(const char *format) {
+    struct rows models_list = {0};
+    struct error e = {0};
+    char *text = NULL;
+    size_t size = 0;
+    for (int i = 0; i < 2; i++) {
+        struct model_row r = model_row(&models[i]);
+        rows_add(&models_list, &models_table, &r);
+    }
+    FILE *to = open_memstream(&text, &size);
+    cr_assert_eq(throughput_print(to, format, &throughput, &models_list, &samples, &e), OK, "%s", e.text);
+    fclose(to);
+    free(models_list.data);
+    return text;
+}
+
+static void run_for_print(void) {
+    const struct bench_test tests[] = {{8, 0, 0}, {0, 2, 4}};
+    run(&(struct throughput_options){.tests = tests,
+                                     .n_tests = 2,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 3,
+                                     .min_repetitions = 3,
+                                     .seed = 1},
+        2);
+}
+
+Test(throughput, json_holds_llama_bench_fields_and_samples) {
+    static const char *const names[] = {
+        "build_commit", "cpu_info",   "model_filename", "model_type", "model_size",     "model_n_params",
+        "n_batch",      "n_threads",  "type_k",         "type_v",     "n_prompt",       "n_gen",
+        "n_depth",      "test_time",  "avg_ns",         "stddev_ns",  "avg_ts",         "stddev_ts",
+        "samples_ns",   "samples_ts", "median_ts",      "ci_lo",      "share_of_limit", "output_sha256"};
+    run_for_print();
+    char *text = printed("json");
+    json_error_t why;
+    json_t *all = json_loads(text, 0, &why);
+    cr_assert(all, "%s", why.text);
+    cr_assert_eq(json_array_size(all), 4);
+    for (size_t i = 0; i < 4; i++) {
+        json_t *o = json_array_get(all, i);
+        for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+            cr_assert(json_object_get(o, names[k]), "%s", names[k]);
+        cr_assert_eq(json_array_size(json_object_get(o, "samples_ns")), 3);
+        json_int_t ns = json_integer_value(json_array_get(json_object_get(o, "samples_ns"), 1));
+        double ts = json_real_value(json_array_get(json_object_get(o, "samples_ts"), 1));
+        double tokens = (double)(row((int)i)->n_prompt + row((int)i)->n_gen);
+        cr_assert_float_eq(ts, tokens * 1e9 / (double)ns, 1e-6 * ts);
+    }
+    cr_assert_str_eq(json_string_value(json_object_get(json_array_get(all, 1), "model_filename")),
+                     "B's \"file\".gguf");
+    json_decref(all);
+    free(text);
+}
+
+Test(throughput, jsonl_is_one_object_per_line) {
+    run_for_print();
+    char *text = printed("jsonl");
+    int n = 0;
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"), n++) {
+        json_t *o = json_loads(line, 0, NULL);
+        cr_assert(json_is_object(o), "%s", line);
+        json_decref(o);
+    }
+    cr_assert_eq(n, 4);
+    free(text);
+}
+
+Test(throughput, csv_and_sql_quote) {
+    run_for_print();
+    char *csv = printed("csv"), *sql = printed("sql");
+    cr_assert(strstr(csv, "\"A's \"\"file\"\".gguf\""), "%s", csv);
+    cr_assert(strstr(sql, "'A''s \"file\".gguf'"), "%s", sql);
+    size_t commas = 0, lines = 0;
+    for (char *c = csv; *c != '\n'; c++) commas += *c == ',';
+    for (char *c = csv; *c; c++) lines += *c == '\n';
+    cr_assert_gt(commas, 30);
+    cr_assert_eq(lines, 5);
+    cr_assert(strncmp(sql, "CREATE TABLE IF NOT EXISTS llama_bench (", 40) == 0);
+    free(csv);
+    free(sql);
+}
+
+Test(throughput, unknown_format) {
+    struct error e = {0};
+    cr_assert_eq(throughput_format_check("xml", &e), ERR_ARG);
+    cr_assert(strstr(e.text, "xml") && strstr(e.text, "jsonl"), "%s", e.text);
+}
+
+/* ---- peers ---- */
+
+static char folder[256], script[300];
+
+/* A llama-bench that writes down its arguments and took as many ns as it has had runs. */
+static void make_peer(const char *help, const char *body) {
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%.200s/lfm2-peer-XXXXXX", base ? base : "/tmp");
+    cr_assert(mkdtemp(folder));
+    snprintf(script, sizeof script, "%s/llama-bench", folder);
+    FILE *f = fopen(script, "w");
+    fprintf(
+        f,
+        "#!/bin/sh\nif [ \"$1\" = --help ]; then echo '%s'; exit 0; fi\ncd '%s'\necho \"$@\" >> args\n%s\n",
+        help, folder, body);
+    fclose(f);
+    chmod(script, 0755);
+}
+
+static char *peer_args(void) {
+    static char text[2048];
+    char name[300];
+    snprintf(name, sizeof name, "%s/args", folder);
+    FILE *f = fopen(name, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    text[n] = 0;
+    if (f) fclose(f);
+    return text;
+}
+
+static void remove_peer(void) {
+    char cmd[320];
+    if (!folder[0]) return;
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", folder);
+    cr_assert(system(cmd) == 0);
+}
+
+#define LLAMA_HELP "--n-prompt --repetitions -d, --n-depth <n>"
+#define ANSWER                                                                                               \
+    "echo \"[{\\\"build_commit\\\":\\\"abc\\\",\\\"build_number\\\":12,\\\"samples_ns\\\":[1000000]}]\""
+
+TestSuite(peer, .init = make_models, .fini = remove_peer);
+
+Test(peer, command_lines) {
+    struct peer p;
+    struct error e = {0};
+    int64_t ns;
+    make_peer(LLAMA_HELP, ANSWER);
+    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 0}, 2, 512, &ns, &e), OK, "%s", e.text);
+    cr_assert_eq(ns, 1000000);
+    cr_assert_str_eq(p.name, "llama.cpp b12 abc (llama-bench)");
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){0, 8, 100}, 2, 512, &ns, &e), OK);
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 8, 0}, 2, 512, &ns, &e), OK);
+    cr_assert_str_eq(peer_args(), "-m m.gguf -t 2 -b 512 -r 1 -o json -p 64 -n 0\n"
+                                  "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 8 -d 100\n"
+                                  "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 0 -pg 64,8\n");
+}
+
+Test(peer, without_depth_a_prefix_is_gp) {
+    struct peer p;
+    struct error e = {0};
+    int64_t ns;
+    make_peer("--n-prompt --repetitions -gp <pp,tg>", ANSWER);
+    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
+    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){0, 8, 100}, 2, 512, &ns, &e), OK);
+    cr_assert(strstr(peer_args(), "-p 0 -n 0 -gp 100,8\n"), "%s", peer_args());
+    cr_assert(strstr(p.name, "ik_llama.cpp b12 abc"), "%s", p.name);
+    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){64, 0, 100}, 2, 512, &ns, &e), ERR_UNSUPPORTED);
+}
+
+Test(peer, faults_are_sentences) {
+    static const char *const bodies[] = {"exit 3", "echo nonsense", "echo '[]'",
+                                         "echo '[{\"samples_ns\":[1,2]}]'", "echo '[{\"samples_ns\":[-5]}]'"};
+    static const char *const says[] = {"exit code 3", "not JSON", "found 0 tests", "2 samples_ns",
+                                       "expected one"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        struct peer p;
+        struct error e = {0};
+        int64_t ns;
+        make_peer(LLAMA_HELP, bodies[i]);
+        cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
+        cr_assert_neq(peer_run(&p, "m", &(struct bench_test){64, 0, 0}, 2, 512, &ns, &e), OK);
+        cr_assert(strstr(e.text, says[i]), "%s", e.text);
+        if (i + 1 < sizeof bodies / sizeof *bodies) remove_peer();
+    }
+    struct peer p;
+    struct error e = {0};
+    cr_assert_neq(peer_open(&p, "/nonexistent/llama-bench", &e), OK);
+    cr_assert_eq(peer_open(&p, "/bin/echo", &e), ERR_UNSUPPORTED, "%s", e.text);
+}
+
+Test(peer, runs_beside_ours_and_gets_a_ratio) {
+    struct peer p;
+    struct error e = {0};
+    const struct bench_test test = {8, 0, 0};
+    make_peer(LLAMA_HELP, ANSWER);
+    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 3,
+                                     .min_repetitions = 3,
+                                     .no_warmup = 1,
+                                     .seed = 1,
+                                     .peers = &p,
+                                     .n_peers = 1},
+        2);
+    cr_assert_eq(throughput.n, 4);
+    cr_assert_str_eq(row(0)->engine, "fake");
+    cr_assert_str_eq(row(1)->engine, "llama.cpp b12 abc (llama-bench)");
+    cr_assert_str_eq(row(1)->model, "A");
+    cr_assert_str_eq(row(3)->model, "B");
+    for (int i = 1; i < 4; i += 2) {
+        const struct throughput_row *ours = row(i - 1), *theirs = row(i);
+        cr_assert_eq(theirs->repetitions, 3);
+        cr_assert_float_eq(theirs->median_ts, 8000, 1e-6);
+        cr_assert_float_eq(theirs->ratio, ours->median_ts / 8000, 1e-9 * theirs->ratio);
+        cr_assert(theirs->ratio_lo <= theirs->ratio && theirs->ratio <= theirs->ratio_hi);
+        cr_assert_eq(ours->ratio, 0);
+    }
+}
+
+Test(peer, a_broken_peer_is_said_and_ours_goes_on) {
+    struct peer p;
+    struct error e = {0};
+    const struct bench_test test = {8, 0, 0};
+    make_peer(LLAMA_HELP, "exit 1");
+    cr_assert_eq(peer_open(&p, script, &e), OK);
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 3,
+                                     .min_repetitions = 3,
+                                     .no_warmup = 1,
+                                     .seed = 1,
+                                     .peers = &p,
+                                     .n_peers = 1},
+        1);
+    cr_assert_eq(throughput.n, 1);
+    cr_assert(strstr(said, "pp8 left out") && strstr(said, "exit code 1"), "%s", said);
+}
