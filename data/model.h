@@ -1,8 +1,8 @@
-/* model: what a weight file means. A model is a list of layers; a layer is a mixer (gated short convolution or
- * GQA attention) and an ffn (dense SwiGLU or a mixture of experts):
- *     h += mixer(rmsnorm(h, mixer_norm));  h += ffn(rmsnorm(h, ffn_norm))
- * model_open checks every tensor's name, type and shape against the hyper-parameters before anyone computes
- * with it, so engines need no checks of their own. Holds no model mathematics.
+/* model: what a weight file means. A model is a list of layers; a layer is a mixer (gated short convolution
+ * or GQA attention) and an ffn (dense SwiGLU or a mixture of experts): h += mixer(rmsnorm(h, mixer_norm));  h
+ * += ffn(rmsnorm(h, ffn_norm)) model_open checks every tensor's name, type and shape against the
+ * hyper-parameters before anyone computes with it, so engines need no checks of their own. Holds no model
+ * mathematics.
  *
  * Dimension letters used everywhere: T tokens, D width, H heads, G kv heads, d head size, F ffn width,
  * E experts, k chosen experts, V vocabulary, L layers. */
@@ -29,26 +29,26 @@ enum mixer_kind { MIXER_CONV, MIXER_ATTENTION };
 enum ffn_kind { FFN_DENSE, FFN_MOE };
 
 struct config {
-    char arch[32];         /* "lfm2moe", "lfm2", "qwen3": GGUF's general.architecture */
-    char name[64];         /* general.name, or "" */
-    int n_layers;          /* L */
-    int n_embd;            /* D */
-    int n_heads;           /* H */
-    int n_kv_heads;        /* G, of the attention layers */
-    int head_dim;          /* d; H*d may differ from D */
-    int n_ff;              /* F of dense layers */
-    int n_expert_ff;       /* F of one expert; 0 without experts */
-    int n_experts;         /* E; 0 without experts */
-    int n_experts_used;    /* k */
-    int n_dense_layers;    /* leading layers with a dense ffn */
-    int expert_norm;       /* 1: chosen weights are divided by (their sum + 1e-6) */
-    float expert_scale;    /* routed_scaling_factor */
-    int conv_taps;         /* 3; 0 without convolution layers */
-    int n_vocab;           /* V: rows of the embedding */
-    int context_length;    /* tokens the file declares */
+    char arch[32];      /* "lfm2moe", "lfm2", "qwen3": GGUF's general.architecture */
+    char name[64];      /* general.name, or "" */
+    int n_layers;       /* L */
+    int n_embd;         /* D */
+    int n_heads;        /* H */
+    int n_kv_heads;     /* G, of the attention layers */
+    int head_dim;       /* d; H*d may differ from D */
+    int n_ff;           /* F of dense layers */
+    int n_expert_ff;    /* F of one expert; 0 without experts */
+    int n_experts;      /* E; 0 without experts */
+    int n_experts_used; /* k */
+    int n_dense_layers; /* leading layers with a dense ffn */
+    int expert_norm;    /* 1: chosen weights are divided by (their sum + 1e-6) */
+    float expert_scale; /* routed_scaling_factor */
+    int conv_taps;      /* 3; 0 without convolution layers */
+    int n_vocab;        /* V: rows of the embedding */
+    int context_length; /* tokens the file declares */
     float rope_theta;
     float norm_eps;
-    int bos_id, eos_id;    /* -1 when the file has none */
+    int bos_id, eos_id; /* -1 when the file has none */
 };
 
 struct expert {
@@ -88,7 +88,6 @@ struct model {
     int synthetic;          /* 1: the file says that it was made by `lfm2 synth` */
     char recipe[16];        /* type of most of the matrix bytes: "Q4_0" */
     struct gguf *gguf;      /* the container, for its metadata (tokenizer); NULL for other containers */
-    void *owned;            /* private to model.c */
 };
 
 /* Opens and checks a model file. *out is NULL on error. Close with model_close(NULL is fine).
@@ -96,16 +95,16 @@ struct model {
 enum status model_open(struct model **out, const char *path, struct error *e);
 void model_close(struct model *m);
 
-/* Tells the kernel that a tensor's mapped pages are not needed soon (they can be read again from the file), so
- * that a packed copy and the original are never both resident. */
+/* Tells the kernel that a tensor's mapped pages are not needed soon (they can be read again from the file),
+ * so that a packed copy and the original are never both resident. */
 void model_release_pages(const struct model *m, const struct tensor *t);
 
 /* Bytes of weights read and multiply-accumulates done for one decoded token at an empty context, head
  * included: the floor that speeds are compared with. kv_bytes: per token of context, f16. */
 struct model_cost {
-    double bytes_per_token;      /* weights as stored, the k chosen experts only */
-    double macs_per_token;       /* without the head */
-    double head_macs;            /* V*D */
+    double bytes_per_token;       /* weights as stored, the k chosen experts only */
+    double macs_per_token;        /* without the head */
+    double head_macs;             /* V*D */
     double kv_bytes_per_position; /* f16 keys and values of all attention layers */
 };
 struct model_cost model_cost(const struct model *m);
