@@ -35,6 +35,7 @@ static int shape(int i, struct shape *s) {
     return i == pairs + patterns;
 }
 
+/* One token (the query heads of one kv head: 4 of LFM2-8B-A1B, 2 of Qwen3-1.7B) and a tile of prefill. */
 static int bench_shape(int i, struct shape *s) {
     *s = (struct shape){.K = i < 2 ? 64 : 128,
                         .n = i % 2   ? 64
@@ -42,6 +43,7 @@ static int bench_shape(int i, struct shape *s) {
                                      : 2,
                         .end = 4096,
                         .pad = LIMIT_ALL};
+    s->cold = i % 2 == 0;
     return i < 4;
 }
 

@@ -16,7 +16,7 @@ static int conv_shape(int i, struct shape *s) {
     static const int tokens[] = {1, 2, 3, 4, 17, 64},
                      channels[] = {1, 3, 8, 15, 16, 17, 24, 31, 40, 100, 333, 2048};
     int pairs = COUNT(tokens) * COUNT(channels), patterns = PATTERN_COUNT * 6;
-    *s = (struct shape){.pad = i % 3, .pattern = (enum pattern)((i + i / 12) % PATTERN_COUNT)};
+    *s = (struct shape){.pad = (i + i / 3) % 3, .pattern = (enum pattern)((i + i / 12) % PATTERN_COUNT)};
     if (i < pairs) {
         s->n = tokens[i % COUNT(tokens)];
         s->K = channels[i / COUNT(tokens)];
@@ -29,7 +29,7 @@ static int conv_shape(int i, struct shape *s) {
 }
 
 static int conv_bench(int i, struct shape *s) {
-    *s = (struct shape){.K = 2048, .n = i == 0 ? 2 : 128};
+    *s = (struct shape){.K = 2048, .n = i == 0 ? 1 : 128};
     return i < 2;
 }
 
@@ -146,7 +146,7 @@ static int f32_shape(int i, struct shape *s) {
     static const int tokens[] = {1, 2, 3, 4, 5, 7, 8, 11, 12, 13, 16, 17, 25, 33, 64};
     static const int widths[] = {1, 2, 7, 32, 33, 64, 192, 1000, 2048};
     int pairs = COUNT(tokens) * COUNT(widths);
-    *s = (struct shape){.pad = i % 3, .panels = 1, .K = widths[i % COUNT(widths)]};
+    *s = (struct shape){.pad = (i + i / 3) % 3, .panels = 1, .K = widths[i % COUNT(widths)]};
     s->n = tokens[i / COUNT(widths) % COUNT(tokens)];
     s->pattern = (enum pattern)((i + i / 12) % PATTERN_COUNT);
     if (i >= pairs) {

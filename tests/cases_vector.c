@@ -20,7 +20,7 @@ static int vector_shape(int i, struct shape *s) {
 }
 
 static int vector_bench(int i, struct shape *s) {
-    *s = (struct shape){.K = i == 0 ? 2048 : 7168, .n = 2};
+    *s = (struct shape){.K = i == 0 ? 2048 : 7168, .n = 1};
     return i < 2;
 }
 
@@ -124,7 +124,7 @@ static int rope_shape(int i, struct shape *s) {
 }
 
 static int rope_bench(int i, struct shape *s) {
-    *s = (struct shape){.K = i == 0 ? 64 : 128, .n = 2, .end = 4095};
+    *s = (struct shape){.K = i == 0 ? 64 : 128, .n = 1, .end = 4095};
     return i < 2;
 }
 
