@@ -13,8 +13,8 @@ enum { LIMIT_CAUSAL, LIMIT_ALL, LIMIT_RANDOM, LIMIT_NONE };
 
 static int shape(int i, struct shape *s) {
     static const int rows[] = {1, 2, 3, 4, 6, 8, 12, 16, 33, 64}, sizes[] = {32, 64, 128};
-    static const int ranges[][2] = {{0, 1},       {0, 15},   {0, 16},    {0, 17},    {0, 128},
-                                    {0, 129},     {16, 40},  {128, 300}, {112, 257}, {2048, 2049},
+    static const int ranges[][2] = {{0, 1},       {0, 15},   {0, 16},    {0, 17},   {0, 128},
+                                    {0, 129},     {32, 56},  {128, 300}, {96, 257}, {2048, 2049},
                                     {4096, 4300}, {0, 1000}, {0, 4099}};
     int pairs = COUNT(rows) * COUNT(ranges), patterns = PATTERN_COUNT * 3;
     *s = (struct shape){.K = sizes[(i + i / 13) % 3], .n = rows[i % COUNT(rows)], .pad = (i + i / 7) % 4};
@@ -117,7 +117,7 @@ static int spoiled(const struct shape *s, int r) {
 
 static void prepare(struct operands *o) {
     const struct shape *s = &o->shape;
-    int d = s->K, R = s->n, blocks = (s->end + KV_BLOCK - 1) / KV_BLOCK;
+    int d = s->K, R = s->n, blocks = (s->end + 31) / 32 * 2;
     size_t q_stride = (size_t)(d + 3 * s->pad);
     uint16_t *k = operand_add(o, "k", INPUT, ELEMENT_F16, blocks, d * KV_BLOCK, (size_t)(d * KV_BLOCK));
     uint16_t *v = operand_add(o, "v", INPUT, ELEMENT_F16, s->end, d, (size_t)d);
