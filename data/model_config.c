@@ -42,11 +42,8 @@ static enum status read_arch(struct reading *r) {
     if (!gguf_find(r->g, "general.name")) return OK;
     TRY(gguf_text(r->g, "general.name", &s, r->e));
     size_t n = s.size < sizeof r->c->name ? s.size : sizeof r->c->name - 1;
-    /* Do not cut inside a UTF-8 sequence. */
-    while (n < s.size && n > 0 && ((unsigned char)s.data[n] & 0xc0) == 0x80) n--;
     memcpy(r->c->name, s.data, n);
-    for (char *p = r->c->name; p < r->c->name + n; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) *p = '?';
+    text_clean(r->c->name);
     return OK;
 }
 

@@ -25,6 +25,10 @@ struct error {
  * quote names from files nobody trusts. */
 __attribute__((format(printf, 3, 4))) enum status fail(struct error *e, enum status code, const char *fmt, ...);
 
+/* What fail() does to its text: every control character and every byte outside valid UTF-8 becomes '?'. For other
+ * texts from files that will be printed. */
+void text_clean(char *text);
+
 #define TRY(call)                                                                                            \
     do {                                                                                                     \
         enum status try_status_ = (call);                                                                    \
