@@ -197,8 +197,9 @@ Test(quant, q6_k_block_by_hand) {
     expect_values(out, expected, 256, "Q6_K");
 }
 
-/* What ggml's reference quantisers (llama.cpp, 2026-07, built without floating-point contraction) write for
- * fill_inputs: CRC-32 of 8192 weights, and the first bytes of them, which show where a difference begins. */
+/* What ggml's reference quantisers (as in llama-cpp-python 0.3.36, without floating-point contraction) write
+ * for fill_inputs: CRC-32 of 8192 weights, and the first bytes of them, which show where a difference begins.
+ */
 static const struct {
     enum tensor_type type;
     unsigned long crc;
