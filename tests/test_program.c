@@ -1,0 +1,153 @@
+/* The program as a user meets it: wrong use gives one line on stderr and exit code 2, help gives exit code 0.
+ * Runs the `lfm2` that was built beside this test program. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/lfm2-program-XXXXXX";
+
+static const char *write_file(const char *name, const void *bytes, size_t n) {
+    static char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "wb");
+    cr_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0, "cannot write %s", path);
+    return path;
+}
+
+static void make_folder(void) {
+    cr_assert_not_null(mkdtemp(folder));
+    write_file("text.gguf", "hello\n", 6);
+    write_file("empty.gguf", "", 0);
+    write_file("cut.gguf", "GGUF\3\0\0\0\1\0\0\0", 12);
+    /* A version 3 header that claims 2^60 tensors and one metadata pair. */
+    write_file("huge.gguf", "GGUF\3\0\0\0\0\0\0\0\0\0\0\x10\1\0\0\0\0\0\0\0", 24);
+}
+
+static void remove_folder(void) {
+    static const char *const names[] = {"text.gguf", "empty.gguf", "cut.gguf", "huge.gguf", "out.h5"};
+    char path[128];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+/* The program beside this one. */
+static void program_path(char *out, size_t size) {
+    ssize_t n = readlink("/proc/self/exe", out, size - 6);
+    cr_assert(n > 0);
+    out[n] = 0;
+    strcpy(strrchr(out, '/') + 1, "lfm2");
+}
+
+/* Runs `lfm2 LINE` in the folder; LINE is split at spaces. Returns the exit code, or 128 + the signal. */
+static int run(const char *line, char *out, char *err, size_t size) {
+    char program[4096], words[512], *argv[32] = {program};
+    int argc = 1, pipes[2][2];
+    program_path(program, sizeof program);
+    snprintf(words, sizeof words, "%s", line);
+    for (char *w = strtok(words, " "); w && argc < 31; w = strtok(NULL, " ")) argv[argc++] = w;
+    for (int i = 0; i < 2; i++) cr_assert_eq(pipe(pipes[i]), 0);
+    pid_t pid = fork();
+    cr_assert(pid >= 0);
+    if (pid == 0) {
+        int null = open("/dev/null", O_RDONLY);
+        if (chdir(folder) || dup2(null, 0) < 0 || dup2(pipes[0][1], 1) < 0 || dup2(pipes[1][1], 2) < 0)
+            _exit(126);
+        execv(program, argv);
+        _exit(127);
+    }
+    char *texts[2] = {out, err};
+    for (int i = 0; i < 2; i++) close(pipes[i][1]);
+    for (int i = 0; i < 2;
+         i++) { /* what is printed here fits a pipe, so reading one after the other is safe */
+        size_t n = 0;
+        ssize_t got;
+        while (n + 1 < size && (got = read(pipes[i][0], texts[i] + n, size - 1 - n)) > 0) n += (size_t)got;
+        texts[i][n] = 0;
+        close(pipes[i][0]);
+    }
+    int status;
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static const char *const commands[] = {"info",    "synth",  "logits", "parity",
+                                       "kernels", "limits", "bench",  "report"};
+
+/* What each command line's one line on stderr has to mention. */
+static const struct {
+    const char *line, *mention;
+} mistakes[] = {
+    {"", "--help"},
+    {"nonsense", "nonsense"},
+    {"info", "info"},
+    {"info missing.gguf", "missing.gguf"},
+    {"info text.gguf", "text.gguf"},
+    {"info empty.gguf", "empty.gguf"},
+    {"info cut.gguf", "cut.gguf"},
+    {"info huge.gguf", "huge.gguf"},
+    {"info .", "."},
+    {"info --wrong", "--wrong"},
+    {"logits -m missing.gguf --ids 1 -o out.h5", "missing.gguf"},
+    {"logits -m text.gguf --ids 1 -o out.h5", "text.gguf"},
+    {"logits --wrong", "--wrong"},
+    {"logits -m", "-m"},
+    {"parity", "parity"},
+    {"parity -m missing.gguf", "missing.gguf"},
+    {"parity -m cut.gguf", "cut.gguf"},
+    {"parity -m text.gguf -p many", "many"},
+    {"parity -m text.gguf --wrong", "--wrong"},
+    {"bench", "bench"},
+    {"bench -m missing.gguf", "missing.gguf"},
+    {"bench -m text.gguf", "text.gguf"},
+    {"bench --wrong", "--wrong"},
+    {"synth", "synth"},
+    {"synth --arch nonsense -o out.h5", "nonsense"},
+    {"synth --wrong", "--wrong"},
+    {"kernels --wrong", "--wrong"},
+    {"kernels --op nonsense", "nonsense"},
+    {"limits --wrong", "--wrong"},
+    {"limits -t x", "x"},
+    {"report --wrong", "--wrong"},
+};
+
+Test(program, mistakes_give_one_line_and_exit_2, .init = make_folder, .fini = remove_folder) {
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        char out[65536], err[65536];
+        int code = run(mistakes[i].line, out, err, sizeof out);
+        const char *end = strchr(err, '\n');
+        cr_expect_eq(code, 2, "lfm2 %s: exit %d\n%s", mistakes[i].line, code, err);
+        cr_expect(strncmp(err, "lfm2: ", 6) == 0 && end && end[1] == 0,
+                  "lfm2 %s: not one line \"lfm2: ...\":\n%s", mistakes[i].line, err);
+        cr_expect(strstr(err, mistakes[i].mention), "lfm2 %s: does not mention '%s':\n%s", mistakes[i].line,
+                  mistakes[i].mention, err);
+        cr_expect_str_empty(out, "lfm2 %s: printed to stdout", mistakes[i].line);
+    }
+}
+
+Test(program, an_unknown_instruction_set_is_an_error, .init = make_folder, .fini = remove_folder) {
+    char out[65536], err[65536];
+    setenv("LFM2_ISA", "avx9000", 1);
+    cr_expect_eq(run("kernels --check", out, err, sizeof out), 2, "%s", err);
+    cr_expect(strstr(err, "avx9000"), "%s", err);
+}
+
+Test(program, help_is_on_stdout_and_exit_0, .init = make_folder, .fini = remove_folder) {
+    char out[65536], err[65536], line[64];
+    cr_expect_eq(run("--help", out, err, sizeof out), 0);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        cr_expect(strstr(out, commands[i]), "lfm2 --help does not list %s", commands[i]);
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        snprintf(line, sizeof line, "%s --help", commands[i]);
+        cr_expect_eq(run(line, out, err, sizeof out), 0, "lfm2 %s", line);
+        cr_expect(strstr(out, commands[i]) && strstr(out, "--help"), "lfm2 %s:\n%s", line, out);
+        cr_expect_str_empty(err, "lfm2 %s: %s", line, err);
+    }
+}
