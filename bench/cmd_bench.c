@@ -247,11 +247,11 @@ static enum status store(struct bench_command *c, struct error *e) {
 static enum status run(struct bench_command *c, struct error *e) {
     char warnings[512];
     TRY(read_options(c, e));
+    c->started = now_ns();
+    TRY(open_models(c, e));
     if (machine_warnings(warnings, sizeof warnings, c->thread_list.v[0]))
         for (char *line = strtok(warnings, "\n"); line; line = strtok(NULL, "\n"))
             fprintf(stderr, "lfm2: warning: %s\n", line);
-    c->started = now_ns();
-    TRY(open_models(c, e));
     for (int t = 0; t < c->thread_list.n; t++)
         for (int b = 0; b < c->batch_list.n; b++)
             TRY(run_with(c, c->thread_list.v[t], c->batch_list.v[b], e));

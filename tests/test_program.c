@@ -134,7 +134,7 @@ Test(program, mistakes_give_one_line_and_exit_2, .init = make_folder, .fini = re
 Test(program, an_unknown_instruction_set_is_an_error, .init = make_folder, .fini = remove_folder) {
     char out[65536], err[65536];
     setenv("LFM2_ISA", "avx9000", 1);
-    cr_expect_eq(run("kernels --check", out, err, sizeof out), 2, "%s", err);
+    cr_expect_eq(run("limits", out, err, sizeof out), 2, "%s", err);
     cr_expect(strstr(err, "avx9000"), "%s", err);
 }
 
