@@ -67,20 +67,19 @@ void machine_cpu_name(char *text, size_t size) {
 
 /* `git -C FOLDER ...`, where FOLDER holds the running program; NULL when it fails. */
 static char *git(const char *const *words) {
-    char folder[4096], *out = NULL;
+    char folder[4096];
     char *argv[16] = {(char *)"git", (char *)"-C", folder};
     ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
     struct error e;
-    int code, k = 3;
+    struct child c;
+    int k = 3;
     if (n <= 0) return NULL;
     folder[n] = 0;
     *strrchr(folder, '/') = 0;
-    while (*words && k < 15) argv[k++] = (char *)*words++;
-    if (child_run(argv, &out, &code, &e) || code != 0) {
-        free(out);
-        return NULL;
-    }
-    return out;
+    while (*words && k < 15) argv[k++] = (char *)(uintptr_t)*words++;
+    if (child_run(&c, argv, &e) == OK && c.exit_code == 0) return c.out;
+    free(c.out);
+    return NULL;
 }
 
 void machine_commit(char *commit, size_t size, int *dirty) {

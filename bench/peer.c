@@ -9,16 +9,15 @@
 #include "bench/child.h"
 
 enum status peer_open(struct peer *p, const char *path, struct error *e) {
-    char *help = NULL;
-    int code;
+    struct child c;
     memset(p, 0, sizeof *p);
     if (strlen(path) >= sizeof p->path) return fail(e, ERR_ARG, "%.200s...: the name is too long", path);
     snprintf(p->path, sizeof p->path, "%s", path);
-    TRY(child_run((char *[]){p->path, (char *)"--help", NULL}, &help, &code, e));
-    int known = strstr(help, "--n-prompt") && strstr(help, "--repetitions");
-    p->has_depth = strstr(help, "--n-depth") != NULL;
-    p->has_gp = strstr(help, "-gp <") != NULL;
-    free(help);
+    TRY(child_run(&c, (char *[]){p->path, (char *)"--help", NULL}, e));
+    int known = strstr(c.out, "--n-prompt") && strstr(c.out, "--repetitions");
+    p->has_depth = strstr(c.out, "--n-depth") != NULL;
+    p->has_gp = strstr(c.out, "-gp <") != NULL;
+    free(c.out);
     if (!known) return fail(e, ERR_UNSUPPORTED, "%s: not a llama-bench (its --help lacks --n-prompt)", path);
     snprintf(p->name, sizeof p->name, "%s (llama-bench)", p->has_gp ? "ik_llama.cpp" : "llama.cpp");
     return OK;
@@ -50,9 +49,10 @@ enum status peer_parse(struct peer *p, const char *json, int64_t *ns, struct err
 
 enum status peer_run(struct peer *p, const char *model, const struct bench_test *t, int threads, int batch,
                      int64_t *ns, struct error *e) {
-    char n_threads[16], n_batch[16], prompt[16], gen[16], pair[32], depth[16], *out = NULL;
+    char n_threads[16], n_batch[16], prompt[16], gen[16], pair[32], depth[16];
+    struct child c;
     const char *argv[32] = {p->path, "-m", model, "-t", n_threads, "-b", n_batch, "-r", "1", "-o", "json"};
-    int k = 11, code, gp = t->n_depth && !p->has_depth;
+    int k = 11, gp = t->n_depth && !p->has_depth;
     if (gp && !(p->has_gp && t->n_prompt == 0))
         return fail(e, ERR_UNSUPPORTED, "%s: has no test of %s after a prefix", p->name,
                     t->n_prompt ? "prefill" : "decode");
@@ -67,9 +67,10 @@ enum status peer_run(struct peer *p, const char *model, const struct bench_test 
     for (size_t i = 0; i < 4; i++) argv[k++] = sizes[i];
     if (both) argv[k++] = gp ? "-gp" : "-pg", argv[k++] = pair;
     if (t->n_depth && !gp) argv[k++] = "-d", argv[k++] = depth;
-    TRY(child_run((char **)(uintptr_t)argv, &out, &code, e));
-    enum status st = code ? fail(e, ERR_IO, "%s: ended with exit code %d on %s", p->path, code, model)
-                          : peer_parse(p, out, ns, e);
-    free(out);
+    TRY(child_run(&c, (char **)(uintptr_t)argv, e));
+    enum status st =
+        c.exit_code ? fail(e, ERR_IO, "%s: exit code %d on %s: %s", p->path, c.exit_code, model, c.last_line)
+                    : peer_parse(p, c.out, ns, e);
+    free(c.out);
     return st;
 }

@@ -192,9 +192,9 @@ static void time_peer(struct bench *b, struct entry *x, const struct bench_test 
         return;
     }
     x->broken = 1;
-    char test[48], line[700];
+    char test[48], line[800];
     bench_test_name(t, test, sizeof test);
-    snprintf(line, sizeof line, "%s left out: %s", test, e.text);
+    snprintf(line, sizeof line, "%s of %s left out: %s", test, x->peer->name, e.text);
     say(b, line);
 }
 

@@ -177,37 +177,65 @@ static void print_json(FILE *to, const struct context *c, int lines) {
     json_decref(all);
 }
 
+enum { MD_COLUMNS = 10 };
+static const char *const md_names[MD_COLUMNS] = {"model",          "size",         "params", "backend",
+                                                 "threads",        "test",         "t/s",    "median",
+                                                 "share of limit", "ours / theirs"};
+
+static void md_cells(const struct context *c, const struct throughput_row *r, char cell[MD_COLUMNS][96]) {
+    const struct model_row *m = find_model(c, r->model);
+    const char *suffix = strstr(r->engine, " (llama-bench)");
+    for (int k = 0; k < MD_COLUMNS; k++) cell[k][0] = 0;
+    snprintf(cell[0], 96, "%s %s", r->model, m ? m->recipe : "");
+    snprintf(cell[1], 96, "%.2f GiB", m ? (double)m->bytes / 0x1p30 : 0);
+    snprintf(cell[2], 96, "%.2f B", m ? (double)m->params * 1e-9 : 0);
+    snprintf(cell[3], 96, "%.*s", suffix ? (int)(suffix - r->engine) : 63, r->engine);
+    snprintf(cell[4], 96, "%d", (int)r->threads);
+    snprintf(cell[5], 96, "%s", r->test);
+    snprintf(cell[6], 96, "%.2f ± %.2f", r->avg_ts, r->stddev_ts);
+    snprintf(cell[7], 96, "%.2f (%.2f to %.2f)", r->median_ts, r->ci_lo, r->ci_hi);
+    if (r->limit_ts > 0) snprintf(cell[8], 96, "%.0f %% %s", 100 * r->share_of_limit, r->limited_by);
+    if (r->ratio > 0) snprintf(cell[9], 96, "%.2f (%.2f to %.2f)", r->ratio, r->ratio_lo, r->ratio_hi);
+}
+
+/* Columns a text takes on a terminal: bytes that do not continue a UTF-8 sequence. */
+static int width(const char *s) {
+    int n = 0;
+    for (; *s; s++) n += (*s & 0xc0) != 0x80;
+    return n;
+}
+
+/* Numbers to the right, the empty last column left out. */
+static void md_line(FILE *to, char cell[MD_COLUMNS][96], const int *wide, int columns) {
+    for (int k = 0; k < columns; k++) {
+        int pad = wide[k] - width(cell[k]), left = k == 0 || k == 3 || k == 5;
+        fprintf(to, "| %*s%s%*s ", left ? 0 : pad, "", cell[k], left ? pad : 0, "");
+    }
+    fprintf(to, "|\n");
+}
+
 static void print_md(FILE *to, const struct context *c) {
     const struct throughput_row *r = c->throughput->data;
-    int peers = 0;
-    for (size_t i = 0; i < c->throughput->n; i++) peers |= r[i].ratio > 0;
-    fprintf(to,
-            "| model                          |       size |   params | backend      | threads | test        "
-            "    |"
-            "              t/s |                  median | of limit   |%s\n",
-            peers ? " ours / theirs        |" : "");
-    fprintf(to,
-            "|--------------------------------|-----------:|---------:|--------------|--------:|-------------"
-            "----|"
-            "-----------------:|------------------------:|-----------:|%s\n",
-            peers ? "---------------------:|" : "");
-    for (size_t i = 0; i < c->throughput->n; i++, r++) {
-        const struct model_row *m = find_model(c, r->model);
-        char name[96], size[32], params[32], ts[48], mid[64], share[32] = "", ratio[64] = "";
-        snprintf(name, sizeof name, "%.24s %s", r->model, m ? m->recipe : "");
-        snprintf(size, sizeof size, "%.2f GiB", m ? (double)m->bytes / 0x1p30 : 0);
-        snprintf(params, sizeof params, "%.2f B", m ? (double)m->params * 1e-9 : 0);
-        snprintf(ts, sizeof ts, "%.2f ± %.2f", r->avg_ts, r->stddev_ts);
-        snprintf(mid, sizeof mid, "%.2f (%.2f to %.2f)", r->median_ts, r->ci_lo, r->ci_hi);
-        if (r->limit_ts > 0)
-            snprintf(share, sizeof share, "%.0f %% %s", 100 * r->share_of_limit, r->limited_by);
-        if (r->ratio > 0)
-            snprintf(ratio, sizeof ratio, "%.2f (%.2f to %.2f)", r->ratio, r->ratio_lo, r->ratio_hi);
-        /* "±" is two bytes and one column. */
-        fprintf(to, "| %-30s | %10s | %8s | %-12s | %7d | %-15s | %17s | %23s | %-10s |", name, size, params,
-                r->engine, (int)r->threads, r->test, ts, mid, share);
-        if (peers) fprintf(to, " %-20s |", ratio);
-        fputc('\n', to);
+    char cell[MD_COLUMNS][96];
+    int wide[MD_COLUMNS], columns = MD_COLUMNS - 1;
+    for (int k = 0; k < MD_COLUMNS; k++) wide[k] = width(md_names[k]);
+    for (size_t i = 0; i < c->throughput->n; i++) {
+        md_cells(c, &r[i], cell);
+        for (int k = 0; k < MD_COLUMNS; k++)
+            if (width(cell[k]) > wide[k]) wide[k] = width(cell[k]);
+        if (cell[MD_COLUMNS - 1][0]) columns = MD_COLUMNS;
+    }
+    for (int k = 0; k < columns; k++) snprintf(cell[k], sizeof cell[k], "%s", md_names[k]);
+    md_line(to, cell, wide, columns);
+    for (int k = 0; k < columns; k++) {
+        fputc('|', to);
+        for (int i = 0; i < wide[k] + 1; i++) fputc('-', to);
+        fputc(k == 0 || k == 3 || k == 5 ? '-' : ':', to);
+    }
+    fprintf(to, "|\n");
+    for (size_t i = 0; i < c->throughput->n; i++) {
+        md_cells(c, &r[i], cell);
+        md_line(to, cell, wide, columns);
     }
 }
 

@@ -466,10 +466,11 @@ Test(peer, without_depth_a_prefix_is_gp) {
 }
 
 Test(peer, faults_are_sentences) {
-    static const char *const bodies[] = {"exit 3", "echo nonsense", "echo '[]'",
-                                         "echo '[{\"samples_ns\":[1,2]}]'", "echo '[{\"samples_ns\":[-5]}]'"};
-    static const char *const says[] = {"exit code 3", "not JSON", "found 0 tests", "2 samples_ns",
-                                       "expected one"};
+    static const char *const bodies[] = {"echo one >&2; echo because >&2; exit 3", "echo nonsense",
+                                         "echo '[]'", "echo '[{\"samples_ns\":[1,2]}]'",
+                                         "echo '[{\"samples_ns\":[-5]}]'"};
+    static const char *const says[] = {"exit code 3 on m: because", "not JSON", "found 0 tests",
+                                       "2 samples_ns", "expected one"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         struct peer p;
         struct error e = {0};
@@ -536,5 +537,6 @@ Test(peer, a_broken_peer_is_said_and_ours_goes_on) {
                                      .n_peers = 1},
         1);
     cr_assert_eq(throughput.n, 1);
-    cr_assert(strstr(said, "pp8 left out") && strstr(said, "exit code 1"), "%s", said);
+    cr_assert(strstr(said, "pp8 of llama.cpp (llama-bench) left out") && strstr(said, "exit code 1"), "%s",
+              said);
 }
