@@ -109,3 +109,24 @@ int kernels_check(uint64_t seed, int only, struct kernel_result *results, failur
         if (check_op((enum kernel_op)op, seed, only, results, on_failure, user) != 0) return -1;
     return 0;
 }
+
+struct kernel_row kernel_row_of(int k, uint64_t seed, unsigned cpu_mask, const struct kernel_result *r) {
+    struct kernel_row row = {.seed = (int64_t)seed, .cases = r->cases, .error_share = r->worst};
+    struct kernel_set set;
+    kernels_select(&set, cpu_mask);
+    snprintf(row.op, sizeof row.op, "%s", kernels[k].op_name);
+    snprintf(row.isa, sizeof row.isa, "%s", kernels[k].isa);
+    row.chosen = set.chosen[kernels[k].op] == &kernels[k];
+    row.pass = r->state == KERNEL_PASS;
+    return row;
+}
+
+enum status kernels_checked_rows(uint64_t seed, unsigned cpu_mask, const struct kernel_result *results,
+                                 struct rows *rows, struct error *e) {
+    for (int k = 0; k < n_kernels; k++) {
+        if (!results[k].selected || results[k].state == KERNEL_SKIP) continue;
+        struct kernel_row row = kernel_row_of(k, seed, cpu_mask, &results[k]);
+        if (rows_add(rows, &kernels_table, &row) != 0) return fail(e, ERR_MEMORY, "kernels: out of memory");
+    }
+    return OK;
+}

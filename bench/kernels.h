@@ -3,6 +3,7 @@
 #ifndef BENCH_KERNELS_H
 #define BENCH_KERNELS_H
 
+#include "bench/records.h"
 #include "tests/kernel_cases.h"
 
 enum kernel_state { KERNEL_PASS, KERNEL_FAIL, KERNEL_SKIP, KERNEL_MISTRUSTED };
@@ -37,6 +38,27 @@ typedef void failure_fn(const struct failure *f, void *user);
 /* Checks every selected row on every case (only >= 0: on that case alone). Returns 0, or -1 when memory is
  * short. */
 int kernels_check(uint64_t seed, int only, struct kernel_result *results, failure_fn *on_failure, void *user);
+
+/* Times every selected row that passed, on the shapes that matter for speed, and appends one kernel_row for
+ * each with its samples. Weights and caches of cold shapes rotate through more memory than the last-level
+ * cache holds. */
+struct kernels_time_options {
+    int threads;               /* each on operands of its own */
+    unsigned cpu_mask;         /* as for kernels_select: which rows count as chosen */
+    const struct rows *limits; /* of limits_measure with as many threads */
+    void (*progress)(void *arg, const char *what, double share);
+    void *progress_arg;
+};
+enum status kernels_time(const struct kernels_time_options *o, uint64_t seed,
+                         const struct kernel_result *results, struct rows *timed, struct rows *samples,
+                         struct error *e);
+
+/* One kernel_row without times for each checked row of the table. */
+enum status kernels_checked_rows(uint64_t seed, unsigned cpu_mask, const struct kernel_result *results,
+                                 struct rows *rows, struct error *e);
+
+/* What a record says of row k before it is timed. */
+struct kernel_row kernel_row_of(int k, uint64_t seed, unsigned cpu_mask, const struct kernel_result *r);
 
 /* Worst, values and verdict of one more case. */
 void kernel_result_add(struct kernel_result *r, const struct verdict *v);

@@ -2,7 +2,6 @@
 #include "bench/limits.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,24 +33,10 @@ struct gang {
     } * seats;
 };
 
-/* The i-th CPU this process may use. */
-static void pin(int index) {
-    cpu_set_t allowed, one;
-    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
-    int want = index % CPU_COUNT(&allowed);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &allowed) && want-- == 0) {
-            CPU_ZERO(&one);
-            CPU_SET(cpu, &one);
-            pthread_setaffinity_np(pthread_self(), sizeof one, &one);
-            return;
-        }
-}
-
 static void *seat_main(void *arg) {
     struct seat *s = arg;
     struct gang *g = s->gang;
-    pin(s->index);
+    machine_pin(s->index);
     pthread_mutex_lock(&g->opening);
     int broken = g->broken;
     pthread_mutex_unlock(&g->opening);

@@ -2,6 +2,7 @@
 #include "bench/machine.h"
 
 #include <gnu/libc-version.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,19 @@ static int find_value(const char *path, const char *key, char *out, size_t size)
     if (f) fclose(f);
     if (!found) snprintf(out, size, "unknown");
     return found ? 0 : -1;
+}
+
+void machine_pin(int index) {
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) == 0) return;
+    int want = index % CPU_COUNT(&allowed);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &allowed) && want-- == 0) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+            return;
+        }
 }
 
 int machine_cpus(void) {

@@ -18,6 +18,10 @@ int machine_warnings(char *text, size_t size, int threads);
 /* CPUs this process may run on. */
 int machine_cpus(void);
 
+/* Keeps the calling thread on the index-th CPU of those, counted round. Does nothing where that is refused.
+ */
+void machine_pin(int index);
+
 /* "AMD EPYC"; the commit the program's folder is at ("unknown" outside git), and whether tracked files
  * other than stored results differ from it. */
 void machine_cpu_name(char *text, size_t size);

@@ -93,8 +93,10 @@ typedef void conv_fn(const float *bcx, size_t stride, size_t gap, const float *t
 /* Attention of R query rows over cached positions [begin, end) of one kv head. Row r sees positions <
  * limit[r]. K cache: f16 [block of 16 positions][d][16]; V cache: f16 [position][d]. q is already scaled by
  * 1/sqrt(d). Writes for each row m = max score, l = sum exp(score - m), o [d] = sum exp(score - m) * v (not
- * divided by l); a row that sees nothing gets m = -INFINITY, l = 0, o = 0. begin is a multiple of 16; R <=
- * ATTENTION_ROWS. The result of one row does not depend on the others. */
+ * divided by l); a row that sees nothing gets m = -INFINITY, l = 0, o = 0. begin is a multiple of 32; R <=
+ * ATTENTION_ROWS. The result of one row does not depend on the others. Two K blocks may be read at once: K is
+ * readable up to the next multiple of 32 positions, V up to end; outside [begin, end) both may hold anything,
+ * NaN too. */
 enum {
     ATTENTION_ROWS = 64,
     ATTENTION_SPAN = 128

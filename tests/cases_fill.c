@@ -16,6 +16,7 @@ uint16_t f16_nearest(double v) {
     unsigned sign = signbit(v) ? 0x8000 : 0;
     double size = fabs(v);
     if (isnan(v)) return 0x7e00;
+    if (size == 0) return (uint16_t)sign;
     if (size >= 65520) return (uint16_t)(sign | 0x7c00); /* halfway to 65536 rounds to even: infinity */
     int exponent;
     frexp(size, &exponent);

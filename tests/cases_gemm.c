@@ -26,7 +26,7 @@ static const int model_shapes[][2] = {{512, 2048},  {2048, 2048}, {6144, 2048}, 
 /* Cases: every (n, K) with panels and pattern changing along; every pattern at the narrowest and a wide K;
  * the model's matrices whole, for one token. */
 static int gemm_shape(int i, struct shape *s, const int *K, int n_K) {
-    *s = (struct shape){.pad = i % 3};
+    *s = (struct shape){.pad = (i + i / 3) % 3};
     int pairs = COUNT(tokens) * n_K, patterns = 2 * 3 * PATTERN_COUNT;
     if (i < pairs) {
         s->n = tokens[i / n_K];
@@ -57,20 +57,21 @@ static int shape_q6(int i, struct shape *s) {
     return gemm_shape(i, s, widths_q6, COUNT(widths_q6));
 }
 
-/* Decode of one token (cold), prefill of 128 (warm). */
+/* Decode of one token reads its weights from memory; prefill of 128 has them in a cache. */
 static int bench_any(int i, struct shape *s) {
-    static const int which[] = {0, 1, 2, 3, 4, 5, 6}, warm[] = {3, 4, 5};
-    *s = (struct shape){.n = 1};
-    int j = i < COUNT(which) ? which[i] : i < COUNT(which) + COUNT(warm) ? warm[i - COUNT(which)] : -1;
-    if (j < 0) return 0;
-    if (i >= COUNT(which)) s->n = 128;
-    s->panels = model_shapes[j][0] / PANEL;
-    s->K = model_shapes[j][1];
+    static const int decode[] = {0, 1, 2, 3, 4, 5, 6}, prefill[] = {3, 4, 5};
+    int is_decode = i < COUNT(decode);
+    if (i >= COUNT(decode) + COUNT(prefill)) return 0;
+    int which = is_decode ? decode[i] : prefill[i - COUNT(decode)];
+    *s = (struct shape){.K = model_shapes[which][1], .n = is_decode ? 1 : 128, .cold = is_decode};
+    s->panels = model_shapes[which][0] / PANEL;
     return 1;
 }
 
+/* The head for one token; a smaller matrix for a whole prompt. */
 static int bench_q6(int i, struct shape *s) {
-    *s = (struct shape){.K = 2048, .panels = i == 0 ? 65536 / PANEL : 2048 / PANEL, .n = i == 0 ? 1 : 128};
+    *s = (struct shape){.K = 2048, .n = i ? 128 : 1, .cold = i == 0};
+    s->panels = (i ? 2048 : 65536) / PANEL;
     return i < 2;
 }
 

@@ -34,6 +34,7 @@ struct shape {
     int pad;        /* strides are larger than minimal by this many steps */
     int begin, end; /* positions of attention; end: the position of rope */
     enum pattern pattern;
+    int cold; /* timed with inputs that come from memory, not from a cache */
 };
 
 enum role { INPUT, OUTPUT, IN_OUT, SCRATCH };
@@ -63,7 +64,7 @@ struct kernel_case {
     int bit_equal; /* every row of the table gives the same bits as the scalar row */
     /* Fills case i; returns 0 past the last one. */
     int (*shape)(int i, struct shape *s);
-    /* The shapes that matter for speed; n = 1 ones are streamed cold. Returns 0 past the last one. */
+    /* The shapes that matter for speed. Returns 0 past the last one. */
     int (*bench_shape)(int i, struct shape *s);
     void (*describe)(const struct shape *s, char *text, size_t size);
     /* Takes and fills every operand; o->shape, side and rng are set. Inputs depend on shape and rng only. */
@@ -99,7 +100,6 @@ static inline void *operand_data(const struct operands *o, int index) {
     return o->list[index].memory.data;
 }
 
-/* As compare of a region with its copy: the number of differing bytes. */
 void fill_floats(struct operands *o, float *x, int n);
 double f16_value(uint16_t h); /* not data/quant's: an oracle shares no code with what it judges */
 uint16_t f16_nearest(double v);

@@ -1,0 +1,276 @@
+/* kernels_time: how fast the rows of the kernel table are. All rows of an op take turns on the same operands,
+ * so that what disturbs the machine disturbs them alike; the clock runs around many calls, never around one
+ * short one. */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/kernels.h"
+#include "bench/limits.h"
+#include "bench/machine.h"
+#include "bench/stats.h"
+
+enum { MAX_ROWS = 16, SAMPLES = 9, FEW_SAMPLES = 3, MAX_THREADS = 256 };
+static const double sample_seconds = 0.02, long_call = 0.05, very_long_call = 0.5;
+static const size_t cold_bytes = (size_t)512 << 20;
+
+/* Copies of one set of operands, side by side in huge pages as an engine's weights are. */
+struct copies {
+    unsigned char *arena;
+    size_t arena_bytes;
+    struct operands *sets;
+    int n;
+};
+
+static size_t set_bytes(const struct operands *o) {
+    size_t n = 0;
+    for (int i = 0; i < o->count; i++) n += (o->list[i].memory.bytes + 127) / 64 * 64;
+    return n;
+}
+
+static size_t bytes_to_rotate(void) {
+    long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return cache > 0 && 2 * (size_t)cache > cold_bytes ? 2 * (size_t)cache : cold_bytes;
+}
+
+static void copies_drop(struct copies *c) {
+    if (c->arena) munmap(c->arena, c->arena_bytes);
+    free(c->sets);
+    *c = (struct copies){0};
+}
+
+static enum status copies_take(struct copies *c, const struct operands *from, int cold, int threads,
+                               struct error *e) {
+    size_t one = set_bytes(from);
+    c->n = threads;
+    if (cold && bytes_to_rotate() / one > (size_t)threads)
+        c->n = (int)(bytes_to_rotate() / one) / threads * threads + threads;
+    c->arena_bytes = one * (size_t)c->n;
+    c->sets = calloc((size_t)c->n, sizeof *c->sets);
+    void *map = mmap(NULL, c->arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED || !c->sets) {
+        if (map != MAP_FAILED) munmap(map, c->arena_bytes);
+        free(c->sets);
+        *c = (struct copies){0};
+        return fail(e, ERR_MEMORY, "kernels: no memory for %zu MB of operands", c->arena_bytes >> 20);
+    }
+    madvise(map, c->arena_bytes, MADV_HUGEPAGE);
+    c->arena = map;
+    unsigned char *at = c->arena;
+    for (int k = 0; k < c->n; k++) {
+        c->sets[k] = *from;
+        for (int i = 0; i < from->count; i++) {
+            const struct guarded *m = &from->list[i].memory;
+            memcpy(at, m->data, m->bytes);
+            c->sets[k].list[i].memory = (struct guarded){.data = at, .bytes = m->bytes};
+            at += (m->bytes + 127) / 64 * 64;
+        }
+    }
+    return OK;
+}
+
+/* --- one sample --- */
+
+struct gate { /* closed until every thread stands */
+    pthread_mutex_t lock;
+    int broken; /* not all could be started */
+};
+
+struct job {
+    const struct kernel_case *c;
+    void (*fn)(void);
+    const struct copies *copies;
+    struct gate *gate;
+    int thread, threads;
+    int next; /* copy; goes round over all samples of a shape */
+    long calls;
+    double seconds;
+    pthread_t id;
+};
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void *job_main(void *arg) {
+    struct job *j = arg;
+    machine_pin(j->thread);
+    pthread_mutex_lock(&j->gate->lock);
+    int broken = j->gate->broken;
+    pthread_mutex_unlock(&j->gate->lock);
+    double begin = now();
+    for (long i = 0; i < j->calls && !broken; i++) {
+        j->c->run(j->fn, &j->copies->sets[j->next]);
+        j->next += j->threads;
+        if (j->next >= j->copies->n) j->next = j->thread;
+    }
+    j->seconds = now() - begin;
+    return NULL;
+}
+
+/* Seconds of one call while all threads call; NAN when the threads cannot be had. */
+static double sample(struct job *jobs, void (*fn)(void), long calls) {
+    struct gate gate = {PTHREAD_MUTEX_INITIALIZER, 0};
+    int threads = jobs[0].threads, started = 0;
+    double worst = 0;
+    pthread_mutex_lock(&gate.lock);
+    for (; started < threads; started++) {
+        struct job *j = &jobs[started];
+        j->fn = fn;
+        j->calls = calls;
+        j->gate = &gate;
+        if (pthread_create(&j->id, NULL, job_main, j) != 0) break;
+    }
+    gate.broken = started < threads;
+    pthread_mutex_unlock(&gate.lock);
+    for (int i = 0; i < started; i++) {
+        pthread_join(jobs[i].id, NULL);
+        worst = fmax(worst, jobs[i].seconds);
+    }
+    pthread_mutex_destroy(&gate.lock);
+    return gate.broken ? (double)NAN : worst / (double)calls;
+}
+
+/* --- one shape --- */
+
+struct contest {
+    int rows[MAX_ROWS]; /* of kernels[] */
+    int n_rows, n_samples[MAX_ROWS];
+    long calls[MAX_ROWS];
+    double seconds[MAX_ROWS][SAMPLES];
+};
+
+/* The first call of a row touches what is not yet there and tells how many calls make a sample. */
+static int warm_up(struct contest *t, struct job *jobs) {
+    for (int i = 0; i < t->n_rows; i++) {
+        void (*fn)(void) = kernels[t->rows[i]].fn;
+        double once = sample(jobs, fn, 1);
+        if (once < long_call) once = sample(jobs, fn, 1);
+        if (!(once >= 0)) return -1;
+        if (once < 1e-4) once = sample(jobs, fn, 20);
+        t->n_samples[i] = once > very_long_call ? 1 : once > long_call ? FEW_SAMPLES : SAMPLES;
+        t->calls[i] = once > sample_seconds ? 1 : (long)(sample_seconds / fmax(once, 1e-9)) + 1;
+    }
+    return 0;
+}
+
+static enum status time_shape(struct contest *t, const struct kernel_case *c, const struct copies *copies,
+                              int threads, struct error *e) {
+    struct job *jobs = calloc((size_t)threads, sizeof *jobs);
+    if (!jobs) return fail(e, ERR_MEMORY, "kernels: out of memory");
+    for (int i = 0; i < threads; i++)
+        jobs[i] = (struct job){.c = c, .copies = copies, .thread = i, .threads = threads, .next = i};
+    int bad = warm_up(t, jobs);
+    for (int k = 0; k < SAMPLES && !bad; k++)
+        for (int i = 0; i < t->n_rows && !bad; i++)
+            if (k < t->n_samples[i]) {
+                t->seconds[i][k] = sample(jobs, kernels[t->rows[i]].fn, t->calls[i]);
+                bad = !(t->seconds[i][k] >= 0);
+            }
+    free(jobs);
+    return bad ? fail(e, ERR_MEMORY, "kernels: cannot start %d threads", threads) : OK;
+}
+
+/* --- what it means --- */
+
+/* The time no kernel can beat: reading cold inputs, and the multiply-adds at the machine's peak. */
+static void add_limit(struct kernel_row *row, const struct shape *s, double bytes, double macs,
+                      const struct rows *limits) {
+    const char *unit = strncmp(row->op, "gemm_q", 6) == 0 ? "int8" : "fp32";
+    int threads = (int)row->threads;
+    double seconds = 0, read = s->cold ? limits_best(limits, "read", threads) : 0;
+    double peak = macs > 0 ? limits_best(limits, unit, threads) : 0;
+    row->limit_gb_s = read;
+    row->limit_gmac_s = peak;
+    if (read > 0) {
+        seconds = threads * bytes / (read * 1e9);
+        snprintf(row->limited_by, sizeof row->limited_by, "read");
+    }
+    if (peak > 0 && threads * macs / (peak * 1e9) > seconds) {
+        seconds = threads * macs / (peak * 1e9);
+        snprintf(row->limited_by, sizeof row->limited_by, "%s", unit);
+    }
+    row->share_of_limit = seconds / (row->median_ns * 1e-9);
+}
+
+static enum status add_rows(const struct contest *t, const struct kernel_case *c, const struct shape *s,
+                            const struct kernels_time_options *o, uint64_t seed,
+                            const struct kernel_result *results, struct rows *timed, struct rows *samples,
+                            struct error *e) {
+    double bytes, macs, medians[MAX_ROWS], best = INFINITY, scalar = 0;
+    c->cost(s, &bytes, &macs);
+    for (int i = 0; i < t->n_rows; i++) {
+        medians[i] = median(t->seconds[i], t->n_samples[i]);
+        best = fmin(best, medians[i]);
+        if (strcmp(kernels[t->rows[i]].isa, "scalar") == 0) scalar = medians[i];
+    }
+    for (int i = 0; i < t->n_rows; i++) {
+        int k = t->rows[i], n = t->n_samples[i];
+        struct kernel_row row = kernel_row_of(k, seed, o->cpu_mask, &results[k]);
+        struct interval in = median_interval(t->seconds[i], n, seed);
+        c->describe(s, row.shape, sizeof row.shape);
+        row.threads = o->threads;
+        row.fastest = medians[i] == best;
+        row.median_ns = medians[i] * 1e9;
+        row.ci_lo_ns = in.lo * 1e9;
+        row.ci_hi_ns = in.hi * 1e9;
+        row.samples_first = (int64_t)samples->n;
+        row.samples_count = n;
+        row.gb_s = o->threads * bytes / medians[i] * 1e-9;
+        row.gmac_s = o->threads * macs / medians[i] * 1e-9;
+        row.times_scalar = scalar / medians[i];
+        add_limit(&row, s, bytes, macs, o->limits);
+        int bad = rows_add(timed, &kernels_table, &row);
+        for (int j = 0; j < n && !bad; j++)
+            bad = rows_add(samples, &samples_table, &(struct sample_row){(int64_t)(t->seconds[i][j] * 1e9)});
+        if (bad) return fail(e, ERR_MEMORY, "kernels: out of memory");
+    }
+    return OK;
+}
+
+static enum status time_op(enum kernel_op op, const struct kernels_time_options *o, uint64_t seed,
+                           const struct kernel_result *results, struct rows *timed, struct rows *samples,
+                           struct error *e) {
+    const struct kernel_case *c = kernel_case(op);
+    struct contest t = {0};
+    struct shape s;
+    for (int k = 0; k < n_kernels; k++)
+        if (kernels[k].op == op && results[k].selected && results[k].state == KERNEL_PASS &&
+            t.n_rows < MAX_ROWS)
+            t.rows[t.n_rows++] = k;
+    if (!c || t.n_rows == 0) return OK;
+    for (int i = 0; c->bench_shape(i, &s); i++) {
+        char what[160], text[80];
+        struct operands one;
+        struct copies copies;
+        c->describe(&s, text, sizeof text);
+        snprintf(what, sizeof what, "%s %s", kernels[t.rows[0]].op_name, text);
+        if (o->progress) o->progress(o->progress_arg, what, (double)op / OP_COUNT);
+        if (operands_take(&one, c, &s, rng_key(seed, op, (uint64_t)i), LEFT) != 0)
+            return fail(e, ERR_MEMORY, "kernels: out of memory");
+        enum status st = copies_take(&copies, &one, s.cold, o->threads, e);
+        operands_drop(&one);
+        if (!st) st = time_shape(&t, c, &copies, o->threads, e);
+        copies_drop(&copies);
+        if (!st) st = add_rows(&t, c, &s, o, seed, results, timed, samples, e);
+        if (st) return st;
+    }
+    return OK;
+}
+
+enum status kernels_time(const struct kernels_time_options *o, uint64_t seed,
+                         const struct kernel_result *results, struct rows *timed, struct rows *samples,
+                         struct error *e) {
+    if (o->threads < 1 || o->threads > MAX_THREADS)
+        return fail(e, ERR_ARG, "kernels: %d threads (expected 1 to %d)", o->threads, MAX_THREADS);
+    for (int op = 0; op < OP_COUNT; op++)
+        TRY(time_op((enum kernel_op)op, o, seed, results, timed, samples, e));
+    return OK;
+}
