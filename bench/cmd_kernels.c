@@ -90,20 +90,21 @@ static const char *known(char *text, size_t size, const char *format, double val
 }
 
 static void print_times(const struct run *run) {
-    printf("\n%d thread(s); * chosen by dispatch; error: worst of all checked cases, in %% of its bound\n\n"
-           "| kernel                    | shape              |       us |   GB/s | GMAC/s | of limit   | x "
-           "scalar "
-           "| error | |\n"
-           "|---------------------------|--------------------|---------:|-------:|-------:|------------|-----"
-           "----:"
-           "|------:|-|\n",
-           run->threads);
+    printf(
+        "\n%d thread(s); * chosen by dispatch; error: worst of all checked cases, in %% of its bound\n\n"
+        "| kernel                    | shape                |       us |   GB/s | GMAC/s | of limit   | x "
+        "scalar "
+        "| error | |\n"
+        "|---------------------------|----------------------|---------:|-------:|-------:|------------|-----"
+        "----:"
+        "|------:|-|\n",
+        run->threads);
     for (size_t i = 0; i < run->rows.n; i++) {
         const struct kernel_row *r = row_at(run, i);
         char name[64], macs[32], share[32], times[32];
         if (!(r->median_ns > 0)) continue;
         snprintf(name, sizeof name, "%s_%s%s", r->op, r->isa, r->chosen ? "*" : "");
-        printf("| %-25s | %-18s | %8.2f | %6.1f | %6s | %4s %-5s | %8s | %5.0f | %s |\n", name, r->shape,
+        printf("| %-25s | %-20s | %8.2f | %6.1f | %6s | %4s %-5s | %8s | %5.0f | %s |\n", name, r->shape,
                r->median_ns * 1e-3, r->gb_s, known(macs, sizeof macs, "%.1f", r->gmac_s),
                known(share, sizeof share, "%.2f", r->share_of_limit), r->limited_by,
                known(times, sizeof times, "%.1f", r->times_scalar), 100 * r->error_share, verdict_of(run, r));
@@ -197,6 +198,9 @@ static enum status check_and_time(struct run *run, struct error *e) {
     uint64_t seed = (uint64_t)run->seed;
     if (kernels_check(seed, run->only, run->results, complain, run) != 0)
         return fail(e, ERR_MEMORY, "kernels: out of memory");
+    int left = 0;
+    for (int k = 0; k < n_kernels; k++) left += run->results[k].selected;
+    if (left == 0) return fail(e, ERR_ARG, "kernels: --case %d: no selected op has so many cases", run->only);
     if (!run->bench) return kernels_checked_rows(seed, run->cpu_mask, run->results, &run->rows, e);
     struct limits_options limits = {
         .threads = run->threads, .quick = 1, .progress = show_limits, .progress_arg = &run->progress};
@@ -205,6 +209,10 @@ static enum status check_and_time(struct run *run, struct error *e) {
                                      .limits = &run->limits,
                                      .progress = show_kernels,
                                      .progress_arg = &run->progress};
+    char warnings[512];
+    if (machine_warnings(warnings, sizeof warnings, run->threads))
+        for (char *line = strtok(warnings, "\n"); line; line = strtok(NULL, "\n"))
+            fprintf(stderr, "lfm2: warning: %s\n", line);
     TRY(limits_measure(&limits, &run->limits, &run->samples, e));
     enum status st = kernels_time(&o, seed, run->results, &run->rows, &run->samples, e);
     progress_end(&run->progress);

@@ -9,14 +9,14 @@
 enum kernel_state { KERNEL_PASS, KERNEL_FAIL, KERNEL_SKIP, KERNEL_MISTRUSTED };
 extern const char *const kernel_state_names[]; /* "PASS" ... */
 
-/* What a check found about one row. MISTRUSTED: nothing failed, but nothing was compared, or mostly zeros. */
+/* What a check found about one row. MISTRUSTED: nothing failed, but nothing was compared, or mostly zeros in
+ * several cases. */
 struct kernel_result {
     int selected;
     enum kernel_state state;
     int cases, failures;
     double worst; /* largest error as a share of its bound */
     double values, zeros;
-    double seconds;
 };
 
 /* The rows named by two comma-separated lists of names with * and ?; NULL: all. Sets results[i].selected for
@@ -35,7 +35,8 @@ struct failure {
 };
 typedef void failure_fn(const struct failure *f, void *user);
 
-/* Checks every selected row on every case (only >= 0: on that case alone). Returns 0, or -1 when memory is
+/* Checks every selected row on every case (only >= 0: on that case alone; rows
+ * of ops that have no such case are no longer selected). Returns 0, or -1 when memory is
  * short. */
 int kernels_check(uint64_t seed, int only, struct kernel_result *results, failure_fn *on_failure, void *user);
 

@@ -2,6 +2,7 @@
 #include "tests/kernel_cases.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,27 +138,34 @@ static void call_body(void *arg) {
         call->c->run(call->fn, call->o);
 }
 
-/* Returns 0, or -1 after a complaint that says which buffer was left. */
+/* Which buffer was left: the one whose end is nearest, since guard pages of neighbours may touch. */
+static void name_fault(const struct operands *o, uintptr_t at, int sig, struct verdict *v) {
+    const struct operand *nearest = NULL;
+    size_t distance = 65536;
+    int before = 0;
+    for (int i = 0; i < o->count; i++) {
+        uintptr_t start = (uintptr_t)o->list[i].memory.data, end = start + o->list[i].memory.bytes;
+        size_t away = at < start ? start - at : at - end;
+        if ((at >= start && at < end) || away >= distance) continue;
+        nearest = &o->list[i];
+        distance = away;
+        before = at < start;
+    }
+    if (sig == SIGILL)
+        verdict_fail(v, "signal %d: an instruction this CPU lacks", sig);
+    else if (nearest)
+        verdict_fail(v, "signal %d: touched %s %zu bytes %s", sig, nearest->name, distance,
+                     before ? "before its start" : "after its end");
+    else
+        verdict_fail(v, "signal %d at an address of no operand", sig);
+}
+
+/* Returns 0, or -1 after a complaint. */
 static int call_kernel(struct call call, struct verdict *v) {
     uintptr_t at;
     int sig = call_guarded(call_body, &call, &at);
     if (sig == 0) return 0;
-    for (int i = 0; i < call.o->count; i++) {
-        const struct guarded *m = &call.o->list[i].memory;
-        uintptr_t data = (uintptr_t)m->data, body = (uintptr_t)m->body;
-        if (at + 65536 < body || at >= body + m->body_bytes + 65536 ||
-            (at >= body && at < body + m->body_bytes))
-            continue;
-        if (at < data)
-            verdict_fail(v, "signal %d: touched %s %zu bytes before its start", sig, call.o->list[i].name,
-                         (size_t)(data - at));
-        else
-            verdict_fail(v, "signal %d: touched %s %zu bytes after its end", sig, call.o->list[i].name,
-                         (size_t)(at - data - m->bytes));
-        return -1;
-    }
-    verdict_fail(v, "signal %d%s", sig,
-                 sig == 4 ? ": an instruction this CPU lacks" : " at an address of no operand");
+    name_fault(call.o, at, sig, v);
     return -1;
 }
 
