@@ -85,7 +85,10 @@ ubsan: ## the tests under UndefinedBehaviorSanitizer, in build-ubsan/
 clang: ## build everything with clang, in build-clang/ (warnings are errors)
 	@$(MAKE) --no-print-directory build-clang/lfm2 build-clang/lfm2-tests CC=clang BUILD=build-clang
 
-fuzz: ## feed damaged files to every reader for FUZZ_SECONDS each (clang's libFuzzer), in build-fuzz/
+fuzz: lfm2 ## feed damaged files to every reader for FUZZ_SECONDS each (clang's libFuzzer), in build-fuzz/
+	@mkdir -p build-fuzz/fuzz_model.seeds
+	@for a in tiny-lfm2moe tiny-lfm2 tiny-qwen3; do f=build-fuzz/fuzz_model.seeds/$$a.gguf; \
+	    [ -f $$f ] || ./lfm2 synth --arch $$a --type q4_0 -o $$f >/dev/null; done
 	@$(MAKE) --no-print-directory run-fuzz CC=clang BUILD=build-fuzz OPT='-O1 -g' \
 	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
 
@@ -121,10 +124,10 @@ $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(call objects,$(CASE_SRC)) $(BUILD)/li
 
 .PHONY: run-fuzz
 run-fuzz: $(patsubst tests/%.c,$(BUILD)/%,$(FUZZ_SRC))
-	@for f in $^; do echo "$$f, $(FUZZ_SECONDS) s"; mkdir -p $$f.corpus; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 -artifact_prefix=$$f. $$f.corpus 2>$$f.log || \
+	@for f in $^; do echo "$$f, $(FUZZ_SECONDS) s"; mkdir -p $$f.corpus $$f.seeds; \
+	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8000000 -artifact_prefix=$$f. $$f.corpus $$f.seeds 2>$$f.log || \
 	    { tail -40 $$f.log; echo "make fuzz: $$f failed; the input lies beside it, the log is $$f.log"; exit 1; }; done
-	@echo "make fuzz: $(words $^) readers, nothing found"
+	@echo "make fuzz: nothing found ($(words $^) readers: $(notdir $^)); logs are $(BUILD)/*.log"
 
 # Records name the flags that their numbers were built with.
 $(BUILD)/bench/machine.o: CPPFLAGS += -DBUILD_FLAGS='"$(FLAGS)"'
