@@ -21,7 +21,8 @@ CMD(report)
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */
 int cmd_fail(const struct error *e);
 
-/* The features named by the environment variable LFM2_ISA (0 when unset). Returns 0, or -1 after filling *e. */
+/* The features named by the environment variable LFM2_ISA (0 when unset). Returns 0, or -1 after filling *e.
+ */
 int cmd_isa_mask(unsigned *mask, struct error *e);
 
 #endif

@@ -27,7 +27,8 @@ static void print_help(const char *usage, const struct option_spec *specs) {
     printf("%s\n\nOptions:\n", usage);
     for (; specs->names; specs++) {
         char left[128];
-        snprintf(left, sizeof left, "%s%s%s", specs->names, specs->arg ? " " : "", specs->arg ? specs->arg : "");
+        snprintf(left, sizeof left, "%s%s%s", specs->names, specs->arg ? " " : "",
+                 specs->arg ? specs->arg : "");
         printf("  %-26s ", left);
         if (strlen(left) > 26) printf("\n  %-26s ", "");
         for (const char *h = specs->help; *h; h++) {
@@ -51,7 +52,8 @@ static const char *join(const char *old, const char *more, struct error *e) {
     return s;
 }
 
-static int store(const struct option_spec *s, const char *cmd, const char *value, int repeated, struct error *e) {
+static int store(const struct option_spec *s, const char *cmd, const char *value, int repeated,
+                 struct error *e) {
     char *end;
     errno = 0;
     if (s->kind == OPTION_INT) {
@@ -76,8 +78,8 @@ static int store(const struct option_spec *s, const char *cmd, const char *value
     return 0;
 }
 
-int options_parse(int argc, char **argv, const char *usage, const struct option_spec *specs, const char **free_words,
-                  int max_free, int *n_free, struct error *e) {
+int options_parse(int argc, char **argv, const char *usage, const struct option_spec *specs,
+                  const char **free_words, int max_free, int *n_free, struct error *e) {
     const char *cmd = argc > 0 ? argv[0] : "lfm2";
     unsigned char seen[128] = {0};
     int only_words = 0;

@@ -1,5 +1,5 @@
-/* options: one table of options gives parsing and --help. Accepts "-p 5", "--prompt 5", "--prompt=5"; single-dash
- * names may be long ("-pg"), as in llama.cpp. */
+/* options: one table of options gives parsing and --help. Accepts "-p 5", "--prompt 5", "--prompt=5";
+ * single-dash names may be long ("-pg"), as in llama.cpp. */
 #ifndef BENCH_OPTIONS_H
 #define BENCH_OPTIONS_H
 
@@ -15,11 +15,11 @@ struct option_spec {
     const char *help; /* one sentence, with the default; may hold newlines */
 };
 
-/* Parses argv[1..]. Options end with a spec whose names is NULL. Up to max_free words that are not options go to
- * free_words. Returns 0; 1 after printing --help to stdout (exit 0); -1 with *e filled ("unknown option ...", "needs a
- * value", "not a number"; the text names the nearest way out: `lfm2 NAME --help`). Repeated OPTION_TEXT values
- * are joined with ','. */
-int options_parse(int argc, char **argv, const char *usage, const struct option_spec *specs, const char **free_words,
-                  int max_free, int *n_free, struct error *e);
+/* Parses argv[1..]. Options end with a spec whose names is NULL. Up to max_free words that are not options go
+ * to free_words. Returns 0; 1 after printing --help to stdout (exit 0); -1 with *e filled ("unknown option
+ * ...", "needs a value", "not a number"; the text names the nearest way out: `lfm2 NAME --help`). Repeated
+ * OPTION_TEXT values are joined with ','. */
+int options_parse(int argc, char **argv, const char *usage, const struct option_spec *specs,
+                  const char **free_words, int max_free, int *n_free, struct error *e);
 
 #endif

@@ -23,10 +23,11 @@ struct error {
 /* Fills *e (if not NULL) and returns code, so that `return fail(e, ERR_IO, "%s: ...", path);` is one line.
  * Control characters and bytes that are not printable ASCII or UTF-8 are replaced by '?', since texts may
  * quote names from files nobody trusts. */
-__attribute__((format(printf, 3, 4))) enum status fail(struct error *e, enum status code, const char *fmt, ...);
+__attribute__((format(printf, 3, 4))) enum status fail(struct error *e, enum status code, const char *fmt,
+                                                       ...);
 
-/* What fail() does to its text: every control character and every byte outside valid UTF-8 becomes '?'. For other
- * texts from files that will be printed. */
+/* What fail() does to its text: every control character and every byte outside valid UTF-8 becomes '?'. For
+ * other texts from files that will be printed. */
 void text_clean(char *text);
 
 #define TRY(call)                                                                                            \

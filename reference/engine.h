@@ -1,6 +1,6 @@
-/* engine: what "running the model" means. Two engines fulfil this contract: `reference` (float32, readable, the
- * definition) and `optimized` (int4/int8, fast, never trusted, only compared). bench and eval reach a model
- * only through this file.
+/* engine: what "running the model" means. Two engines fulfil this contract: `reference` (float32, readable,
+ * the definition) and `optimized` (int4/int8, fast, never trusted, only compared). bench and eval reach a
+ * model only through this file.
  *
  * An engine is stateless; a session is one timeline of tokens: KV cache, convolution state and position. */
 #ifndef REFERENCE_ENGINE_H
@@ -36,12 +36,12 @@ struct tap_event {
 typedef void tap_fn(void *arg, const struct tap_event *event);
 
 struct engine_options {
-    int threads;        /* 0: one per available CPU */
-    int max_tokens;     /* positions the session can hold; 0: 4096. Memory is taken for them in open */
-    int max_batch;      /* tokens computed at once; 0: the engine's default. feed() splits longer input */
-    unsigned cpu_mask;  /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
-    int no_pin;         /* 1: do not pin threads to CPUs */
-    tap_fn *tap;        /* NULL: none. Timing runs leave it NULL */
+    int threads;       /* 0: one per available CPU */
+    int max_tokens;    /* positions the session can hold; 0: 4096. Memory is taken for them in open */
+    int max_batch;     /* tokens computed at once; 0: the engine's default. feed() splits longer input */
+    unsigned cpu_mask; /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
+    int no_pin;        /* 1: do not pin threads to CPUs */
+    tap_fn *tap;       /* NULL: none. Timing runs leave it NULL */
     void *tap_arg;
 };
 
@@ -74,7 +74,8 @@ struct engine {
     int (*position)(const struct session *s);
     /* Empties the session: position 0, no state. */
     void (*reset)(struct session *s);
-    /* One line for records: threads and, for optimized, the kernel chosen for each op ("gemm_q4a8=avx2 ..."). */
+    /* One line for records: threads and, for optimized, the kernel chosen for each op ("gemm_q4a8=avx2 ...").
+     */
     void (*describe)(const struct session *s, char *text, size_t size);
     void (*close)(struct session *s); /* NULL is fine */
 };
