@@ -16,6 +16,7 @@ CMD(kernels)
 CMD(limits)
 CMD(bench)
 CMD(report)
+CMD(pack)
 #undef CMD
 
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */

@@ -297,4 +297,5 @@ const struct engine engine_optimized = {
     .reset = reset,
     .describe = describe,
     .close = session_close,
+    .pack = session_pack,
 };

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Changes whenever kernels.h changes a block or visit_matrices its order. */
+static const char LAYOUT[] = "optimized panels of 16, version 1";
+
 /* Hands out aligned pieces of one mapping. With base NULL it only counts. */
 struct arena {
     unsigned char *base;
@@ -195,9 +198,15 @@ static void visit_matrices(struct session *s, matrix_visit *visit, void *arg) {
     visit(s, &s->head, &s->model->head, arg);
 }
 
+static size_t room_for(const struct matrix *m) {
+    return (matrix_bytes(m) + 63) / 64 * 64;
+}
+
 static void describe_one(struct session *s, struct matrix *m, const struct tensor *t, void *arg) {
     *m = matrix_describe(t);
-    s->weights_bytes += (matrix_bytes(m) + 63) / 64 * 64;
+    s->weights_bytes += room_for(m);
+    const unsigned char *data = t->data;
+    for (size_t i = 0; i < 32; i++) s->sample = (s->sample ^ data[t->bytes / 32 * i]) * 0x100000001b3u; /* FNV-1a */
     (void)arg;
 }
 
@@ -220,8 +229,17 @@ static void pack_one(struct session *s, struct matrix *m, const struct tensor *t
     struct packing p = {m, (unsigned char *)s->weights + *used, s->threads};
     pool_run(s->pool, pack_part, &p);
     m->data = p.dst;
-    *used += (matrix_bytes(m) + 63) / 64 * 64;
+    *used += room_for(m);
     model_release_pages(s->model, t);
+}
+
+/* The place of a matrix in a packed file. */
+static void find_one(struct session *s, struct matrix *m, const struct tensor *t, void *arg) {
+    size_t *used = arg;
+    if (m->kind == MATRIX_FLOAT) return;
+    m->data = s->packed.weights + *used;
+    *used += room_for(m);
+    (void)t;
 }
 
 static void prepare_vectors(struct session *s) {
@@ -279,14 +297,13 @@ static enum status take_tables(struct session *s, struct error *e) {
 }
 
 static enum status take_memory(struct session *s, struct error *e) {
-    visit_matrices(s, describe_one, NULL);
-    s->weights = map_memory(s->weights_bytes + 4096 + 64); /* kernels prefetch past the end */
+    if (!s->packed_path) s->weights = map_memory(s->weights_bytes + 64);
     struct extent x = measure(s);
     struct arena a = {0};
     lay_out(s, &a, &x);
     s->memory_bytes = a.used;
     s->memory = map_memory(a.used);
-    if (!s->weights || !s->memory)
+    if ((!s->weights && !s->packed_path) || !s->memory)
         return fail(
             e, ERR_MEMORY, "%s: cannot reserve %.1f GB for packed weights and %.1f GB for %d positions",
             s->model->path, 1e-9 * (double)s->weights_bytes, 1e-9 * (double)s->memory_bytes, s->max_tokens);
@@ -299,12 +316,22 @@ static enum status take_memory(struct session *s, struct error *e) {
     return OK;
 }
 
+static struct packed_id packed_id(const struct session *s) {
+    const struct model *m = s->model;
+    return (struct packed_id){LAYOUT, m->header_sha256, m->file_bytes, s->weights_bytes, s->sample};
+}
+
 static enum status fill(struct session *s, struct error *e) {
     TRY(take_tables(s, e));
     TRY(pool_open(&s->pool, s->threads, s->pin, e));
+    visit_matrices(s, describe_one, NULL);
+    if (s->packed_path) {
+        struct packed_id id = packed_id(s);
+        TRY(packed_open(&s->packed, s->packed_path, &id, e));
+    }
     TRY(take_memory(s, e));
     size_t used = 0;
-    visit_matrices(s, pack_one, &used);
+    visit_matrices(s, s->packed_path ? find_one : pack_one, &used);
     prepare_vectors(s);
     return OK;
 }
@@ -329,6 +356,7 @@ enum status session_open(struct session **out, const struct model *m, const stru
     if (s->max_batch > s->max_tokens) s->max_batch = s->max_tokens;
     /* two K blocks are read at once (kernels.h) */
     s->positions = ((size_t)s->max_tokens + 2 * KV_BLOCK - 1) / (2 * KV_BLOCK) * (2 * KV_BLOCK);
+    s->packed_path = o->packed;
     s->tap = o->tap;
     s->tap_arg = o->tap_arg;
     kernels_select(&s->k, o->cpu_mask);
@@ -344,11 +372,74 @@ enum status session_open(struct session **out, const struct model *m, const stru
 void session_close(struct session *s) {
     if (!s) return;
     pool_close(s->pool);
-    if (s->weights) munmap(s->weights, s->weights_bytes + 4096 + 64);
+    if (s->weights) munmap(s->weights, s->weights_bytes + 64);
+    packed_close(&s->packed);
     if (s->memory) munmap(s->memory, s->memory_bytes);
     free(s->layers);
     free(s->experts);
     free(s->workers);
     free(s->counters);
     free(s);
+}
+
+/* Writes one matrix: packed into a buffer by all threads, then appended. */
+struct packing_file {
+    struct packed_writer *writer;
+    void *buffer;
+    size_t size, done;
+    void (*progress)(void *arg, double done);
+    void *progress_arg;
+    struct error *e;
+    enum status code;
+};
+
+static void write_one(struct session *s, struct matrix *m, const struct tensor *t, void *arg) {
+    struct packing_file *f = arg;
+    size_t bytes = room_for(m);
+    if (m->kind == MATRIX_FLOAT || f->code) return;
+    if (bytes > f->size) {
+        free(f->buffer);
+        f->size = bytes;
+        f->buffer = aligned_alloc(64, bytes);
+        if (!f->buffer) {
+            f->code = fail(f->e, ERR_MEMORY, "%s: out of memory for %s", s->model->path, t->name);
+            return;
+        }
+    }
+    struct packing p = {m, f->buffer, s->threads};
+    pool_run(s->pool, pack_part, &p);
+    f->code = packed_add(f->writer, f->buffer, bytes, f->e);
+    f->done += bytes;
+    model_release_pages(s->model, t);
+    if (f->progress) f->progress(f->progress_arg, (double)f->done / (double)s->weights_bytes);
+}
+
+enum status session_pack(const struct model *m, const char *path, int threads,
+                         void (*progress)(void *arg, double done), void *arg, struct error *e) {
+    struct session s = {.model = m, .c = &m->config, .threads = threads > 0 ? threads : pool_cpus()};
+    struct packing_file f = {.progress = progress, .progress_arg = arg, .e = e};
+    enum status code = take_tables(&s, e);
+    if (!code) code = pool_open(&s.pool, s.threads, 1, e);
+    if (!code) {
+        visit_matrices(&s, describe_one, NULL);
+        struct packed_id id = packed_id(&s);
+        code = s.weights_bytes
+                   ? packed_create(&f.writer, path, &id, e)
+                   : fail(e, ERR_UNSUPPORTED, "%s: no matrix of this file has a packed form", m->path);
+    }
+    if (!code) {
+        visit_matrices(&s, write_one, &f);
+        code = f.code;
+        if (code)
+            packed_discard(f.writer);
+        else
+            code = packed_commit(f.writer, e);
+    }
+    free(f.buffer);
+    pool_close(s.pool);
+    free(s.layers);
+    free(s.experts);
+    free(s.workers);
+    free(s.counters);
+    return code;
 }

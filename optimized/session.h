@@ -11,6 +11,7 @@
 
 #include <stdatomic.h>
 
+#include "data/packed.h"
 #include "optimized/kernels.h"
 #include "optimized/pack.h"
 #include "optimized/pool.h"
@@ -61,9 +62,12 @@ struct session {
     tap_fn *tap;
     void *tap_arg;
 
-    void *weights; /* all packed matrices, one mapping */
+    void *weights; /* all packed matrices, one mapping; NULL when they are in `packed` */
     size_t weights_bytes;
-    void *memory; /* everything below, one mapping */
+    struct packed packed;
+    const char *packed_path; /* NULL: packed here */
+    uint64_t sample;         /* see packed_id */
+    void *memory;            /* everything below, one mapping */
     size_t memory_bytes;
     struct packed_layer *layers;
     struct packed_expert *experts; /* of all layers */
@@ -117,6 +121,8 @@ struct worker {
 enum status session_open(struct session **out, const struct model *m, const struct engine_options *o,
                          struct error *e);
 void session_close(struct session *s);
+enum status session_pack(const struct model *m, const char *path, int threads,
+                         void (*progress)(void *arg, double done), void *arg, struct error *e);
 
 /* linear.c */
 

@@ -36,12 +36,13 @@ struct tap_event {
 typedef void tap_fn(void *arg, const struct tap_event *event);
 
 struct engine_options {
-    int threads;       /* 0: one per available CPU */
-    int max_tokens;    /* positions the session can hold; 0: 4096. Memory is taken for them in open */
-    int max_batch;     /* tokens computed at once; 0: the engine's default. feed() splits longer input */
-    unsigned cpu_mask; /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
-    int no_pin;        /* 1: do not pin threads to CPUs */
-    tap_fn *tap;       /* NULL: none. Timing runs leave it NULL */
+    int threads;        /* 0: one per available CPU */
+    int max_tokens;     /* positions the session can hold; 0: 4096. Memory is taken for them in open */
+    int max_batch;      /* tokens computed at once; 0: the engine's default. feed() splits longer input */
+    unsigned cpu_mask;  /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
+    const char *packed; /* optimized: a file written by pack() for this model; NULL: pack at open */
+    int no_pin;         /* 1: do not pin threads to CPUs */
+    tap_fn *tap;        /* NULL: none. Timing runs leave it NULL */
     void *tap_arg;
 };
 
@@ -78,6 +79,11 @@ struct engine {
      */
     void (*describe)(const struct session *s, char *text, size_t size);
     void (*close)(struct session *s); /* NULL is fine */
+    /* Writes the engine's own form of the weights to a file that open then maps (engine_options.packed).
+     * progress may be NULL; done is in [0, 1]. The whole pointer is NULL for an engine without such a form.
+     */
+    enum status (*pack)(const struct model *m, const char *path, int threads,
+                        void (*progress)(void *arg, double done), void *arg, struct error *e);
 };
 
 extern const struct engine engine_reference;

@@ -1,0 +1,236 @@
+/* packed: see the header. */
+#include "data/packed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hdf5.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { ALIGNMENT = 4096 };
+
+struct packed_writer {
+    char path[4096], temporary[4112];
+    hid_t file, data;
+    uint64_t bytes, written;
+};
+
+static enum status set_text(hid_t where, const char *name, const char *text) {
+    hid_t space = H5Screate(H5S_SCALAR), type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, strlen(text) + 1);
+    hid_t a = H5Acreate2(where, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    herr_t code = a < 0 ? -1 : H5Awrite(a, type, text);
+    if (a >= 0) H5Aclose(a);
+    H5Tclose(type);
+    H5Sclose(space);
+    return code < 0 ? ERR_IO : OK;
+}
+
+static enum status set_number(hid_t where, const char *name, uint64_t value) {
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t a = H5Acreate2(where, name, H5T_STD_U64LE, space, H5P_DEFAULT, H5P_DEFAULT);
+    herr_t code = a < 0 ? -1 : H5Awrite(a, H5T_NATIVE_UINT64, &value);
+    if (a >= 0) H5Aclose(a);
+    H5Sclose(space);
+    return code < 0 ? ERR_IO : OK;
+}
+
+static int get_text(hid_t where, const char *name, char *out, size_t size) {
+    int ok = 0;
+    hid_t a = H5Aopen(where, name, H5P_DEFAULT);
+    hid_t type = a < 0 ? -1 : H5Aget_type(a);
+    memset(out, 0, size);
+    if (type >= 0 && H5Tget_class(type) == H5T_STRING && !H5Tis_variable_str(type) &&
+        H5Tget_size(type) < size && H5Aget_storage_size(a) < size)
+        ok = H5Aread(a, type, out) >= 0;
+    if (type >= 0) H5Tclose(type);
+    if (a >= 0) H5Aclose(a);
+    return ok;
+}
+
+static int get_number(hid_t where, const char *name, uint64_t *out) {
+    hid_t a = H5Aopen(where, name, H5P_DEFAULT);
+    int ok = a >= 0 && H5Aget_storage_size(a) == sizeof *out && H5Aread(a, H5T_NATIVE_UINT64, out) >= 0;
+    if (a >= 0) H5Aclose(a);
+    return ok;
+}
+
+static hid_t create_dataset(hid_t file, uint64_t bytes) {
+    hsize_t dims = bytes;
+    hid_t space = H5Screate_simple(1, &dims, NULL), plist = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_layout(plist, H5D_CONTIGUOUS);
+    H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY);
+    H5Pset_fill_time(plist, H5D_FILL_TIME_NEVER);
+    H5Pset_obj_track_times(plist, 0);
+    hid_t data = H5Dcreate2(file, "weights", H5T_STD_U8LE, space, H5P_DEFAULT, plist, H5P_DEFAULT);
+    H5Pclose(plist);
+    H5Sclose(space);
+    return data;
+}
+
+static enum status check_room(const char *path, uint64_t bytes, struct error *e) {
+    char folder[4096];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash) *(slash == folder ? slash + 1 : slash) = 0;
+    struct statvfs fs;
+    if (statvfs(slash ? folder : ".", &fs)) return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
+    uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
+    if (room < bytes)
+        return fail(e, ERR_IO, "%s: not enough disk space (found %.2f GB, need %.2f GB)", path,
+                    1e-9 * (double)room, 1e-9 * (double)bytes);
+    return OK;
+}
+
+enum status packed_create(struct packed_writer **out, const char *path, const struct packed_id *id,
+                          struct error *e) {
+    *out = NULL;
+    TRY(check_room(path, id->weights_bytes + (1 << 20), e));
+    struct packed_writer *w = calloc(1, sizeof *w);
+    if (!w) return fail(e, ERR_MEMORY, "%s: out of memory", path);
+    snprintf(w->path, sizeof w->path, "%s", path);
+    snprintf(w->temporary, sizeof w->temporary, "%s.%ld.tmp", w->path, (long)getpid());
+    w->bytes = id->weights_bytes;
+    w->data = -1;
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    H5Pset_alignment(access, ALIGNMENT, ALIGNMENT);
+    w->file = H5Fcreate(w->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    H5Pclose(access);
+    if (w->file >= 0) w->data = create_dataset(w->file, id->weights_bytes);
+    if (w->data < 0 || set_text(w->file, "layout", id->layout) ||
+        set_text(w->file, "header_sha256", id->header_sha256) ||
+        set_number(w->file, "model_bytes", id->model_bytes) || set_number(w->file, "sample", id->sample)) {
+        packed_discard(w);
+        return fail(e, ERR_IO, "%s: cannot create", path);
+    }
+    *out = w;
+    return OK;
+}
+
+enum status packed_add(struct packed_writer *w, const void *data, size_t bytes, struct error *e) {
+    hsize_t start = w->written, count = bytes;
+    if (bytes > w->bytes - w->written) return fail(e, ERR_ARG, "%s: more weights than announced", w->path);
+    if (bytes == 0) return OK;
+    hid_t file = H5Dget_space(w->data), memory = H5Screate_simple(1, &count, NULL);
+    H5Sselect_hyperslab(file, H5S_SELECT_SET, &start, NULL, &count, NULL);
+    herr_t code = H5Dwrite(w->data, H5T_STD_U8LE, memory, file, H5P_DEFAULT, data);
+    H5Sclose(memory);
+    H5Sclose(file);
+    if (code < 0) return fail(e, ERR_IO, "%s: cannot write %zu bytes", w->path, bytes);
+    w->written += bytes;
+    return OK;
+}
+
+enum status packed_commit(struct packed_writer *w, struct error *e) {
+    if (w->written != w->bytes) {
+        fail(e, ERR_ARG, "%s: %llu of %llu bytes were written", w->path, (unsigned long long)w->written,
+             (unsigned long long)w->bytes);
+        packed_discard(w);
+        return ERR_ARG;
+    }
+    herr_t code = H5Dclose(w->data);
+    w->data = -1;
+    if (H5Fclose(w->file) < 0) code = -1;
+    w->file = -1;
+    int fd = open(w->temporary, O_RDONLY | O_CLOEXEC);
+    if (code < 0 || fd < 0 || fsync(fd) || rename(w->temporary, w->path)) {
+        fail(e, ERR_IO, "%s: cannot write: %s", w->path, strerror(errno));
+        code = -1;
+    }
+    if (fd >= 0) close(fd);
+    packed_discard(w);
+    return code < 0 ? ERR_IO : OK;
+}
+
+void packed_discard(struct packed_writer *w) {
+    if (!w) return;
+    if (w->data >= 0) H5Dclose(w->data);
+    if (w->file >= 0) H5Fclose(w->file);
+    unlink(w->temporary); /* gone already after a commit */
+    free(w);
+}
+
+/* Where /weights lies in the file, or 0. */
+static uint64_t weights_offset(hid_t file, uint64_t bytes) {
+    hid_t data = H5Dopen2(file, "weights", H5P_DEFAULT);
+    if (data < 0) return 0;
+    hid_t space = H5Dget_space(data), type = H5Dget_type(data), plist = H5Dget_create_plist(data);
+    hsize_t dims = 0;
+    haddr_t at = HADDR_UNDEF;
+    if (H5Sget_simple_extent_ndims(space) == 1 && H5Sget_simple_extent_dims(space, &dims, NULL) == 1 &&
+        dims == bytes && H5Tget_size(type) == 1 && H5Pget_layout(plist) == H5D_CONTIGUOUS)
+        at = H5Dget_offset(data);
+    H5Pclose(plist);
+    H5Tclose(type);
+    H5Sclose(space);
+    H5Dclose(data);
+    return at == HADDR_UNDEF ? 0 : at;
+}
+
+static enum status check_id(hid_t file, const char *path, const struct packed_id *id, struct error *e) {
+    char layout[128], sha[128];
+    uint64_t bytes = 0, sample = 0;
+    if (!get_text(file, "layout", layout, sizeof layout) ||
+        !get_text(file, "header_sha256", sha, sizeof sha) || !get_number(file, "model_bytes", &bytes) || !get_number(file, "sample", &sample))
+        return fail(e, ERR_FORMAT,
+                    "%s: not a packed model (attributes layout, header_sha256, model_bytes, sample expected)", path);
+    if (strcmp(layout, id->layout) != 0)
+        return fail(e, ERR_SHAPE, "%s: packed in another layout (found %s, expected %s): run lfm2 pack again",
+                    path, layout, id->layout);
+    if (strcmp(sha, id->header_sha256) != 0 || bytes != id->model_bytes)
+        return fail(e, ERR_SHAPE, "%s: packed from another model file (header sha256 %.12s, expected %.12s)",
+                    path, sha, id->header_sha256);
+    if (sample != id->sample)
+        return fail(e, ERR_SHAPE, "%s: packed from a model file with other weights: run lfm2 pack again", path);
+    return OK;
+}
+
+static enum status map_weights(struct packed *out, const char *path, uint64_t offset, uint64_t bytes,
+                               struct error *e) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st)) {
+        if (fd >= 0) close(fd);
+        return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
+    }
+    uint64_t size = (uint64_t)st.st_size, first = offset / ALIGNMENT * ALIGNMENT;
+    if (offset == 0 || offset % 64 || offset > size || bytes > size - offset) {
+        close(fd);
+        return fail(e, ERR_FORMAT,
+                    "%s: /weights is missing, misplaced or cut off (expected %llu contiguous bytes)", path,
+                    (unsigned long long)bytes);
+    }
+    out->map_bytes = (size_t)(offset - first + bytes);
+    out->map = mmap(NULL, out->map_bytes, PROT_READ, MAP_SHARED, fd, (off_t)first);
+    close(fd);
+    if (out->map == MAP_FAILED) {
+        out->map = NULL;
+        return fail(e, ERR_IO, "%s: cannot map: %s", path, strerror(errno));
+    }
+    out->weights = (unsigned char *)out->map + (offset - first);
+    return OK;
+}
+
+enum status packed_open(struct packed *out, const char *path, const struct packed_id *id, struct error *e) {
+    memset(out, 0, sizeof *out);
+    if (access(path, R_OK)) return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    if (file < 0) return fail(e, ERR_FORMAT, "%s: not an HDF5 file", path);
+    enum status code = check_id(file, path, id, e);
+    uint64_t offset = code ? 0 : weights_offset(file, id->weights_bytes);
+    H5Fclose(file);
+    TRY(code);
+    return map_weights(out, path, offset, id->weights_bytes, e);
+}
+
+void packed_close(struct packed *p) {
+    if (p->map) munmap(p->map, p->map_bytes);
+    memset(p, 0, sizeof *p);
+}

@@ -1,0 +1,97 @@
+/* test_packed: a packed file gives the same logits as packing at open, and only for its own model. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/model.h"
+#include "reference/engine.h"
+#include "tests/tiny.h"
+
+enum { N = 9 };
+static char folder[256], model_path[300], packed_path[300];
+
+static struct model *make_model(const char *arch, uint64_t seed) {
+    struct error e = {0};
+    struct tiny_spec spec = tiny_default(arch);
+    spec.type = TYPE_Q4_0;
+    spec.embedding = TYPE_Q8_0;
+    spec.seed = seed;
+    cr_assert_eq(tiny_directory(folder, sizeof folder), 0);
+    snprintf(model_path, sizeof model_path, "%s/m.gguf", folder);
+    snprintf(packed_path, sizeof packed_path, "%s/m.h5", folder);
+    cr_assert_eq(tiny_write(model_path, &spec, &e), OK, "%s", e.text);
+    struct model *m;
+    cr_assert_eq(model_open(&m, model_path, &e), OK, "%s", e.text);
+    return m;
+}
+
+static enum status logits(const struct model *m, const char *packed, float *out, struct error *e) {
+    static const int32_t ids[N] = {1, 5, 9, 200, 7, 7, 31, 500, 2};
+    struct engine_options o = {.threads = 2, .max_tokens = N, .packed = packed};
+    struct session *s;
+    enum status code = engine_optimized.open(&s, m, &o, e);
+    if (code) return code;
+    code = engine_optimized.feed(s, ids, N, out, N, e);
+    engine_optimized.close(s);
+    return code;
+}
+
+static void check_equal(const char *arch) {
+    struct error e = {0};
+    struct model *m = make_model(arch, 3);
+    size_t bytes = (size_t)N * (size_t)m->config.n_vocab * sizeof(float);
+    float *a = malloc(bytes), *b = malloc(bytes);
+    cr_assert_eq(engine_optimized.pack(m, packed_path, 2, NULL, NULL, &e), OK, "%s", e.text);
+    cr_assert_eq(logits(m, NULL, a, &e), OK, "%s", e.text);
+    cr_assert_eq(logits(m, packed_path, b, &e), OK, "%s", e.text);
+    cr_expect_arr_eq(a, b, bytes);
+    free(a), free(b);
+    model_close(m);
+    tiny_directory_remove(folder);
+}
+
+Test(packed, same_logits_lfm2moe) { check_equal("lfm2moe"); }
+Test(packed, same_logits_qwen3) { check_equal("qwen3"); }
+
+/* Opening `path` for m must fail with a text that holds `want`. */
+static void refused(const struct model *m, const char *path, const char *want) {
+    struct error e = {0};
+    float *a = malloc((size_t)N * (size_t)m->config.n_vocab * sizeof *a);
+    cr_expect_neq(logits(m, path, a, &e), OK);
+    cr_expect(strstr(e.text, want), "'%s' does not say '%s'", e.text, want);
+    free(a);
+}
+
+Test(packed, belongs_to_one_model) {
+    struct error e = {0};
+    struct model *m = make_model("lfm2", 3);
+    cr_assert_eq(engine_optimized.pack(m, packed_path, 1, NULL, NULL, &e), OK, "%s", e.text);
+    struct model *other = make_model("lfm2", 4); /* same header, other weights and folder */
+    struct model *third = make_model("qwen3", 3);
+    char first[5000];
+    snprintf(first, sizeof first, "%.*s/m.h5", (int)(strrchr(m->path, '/') - m->path), m->path);
+    refused(other, first, "other weights");
+    refused(third, first, "another model file");
+    refused(third, "/nonexistent/x.h5", "No such file");
+    refused(third, third->path, "not an HDF5 file");
+    cr_assert_eq(truncate(first, 4096), 0);
+    refused(m, first, first);
+    model_close(m), model_close(other), model_close(third);
+}
+
+Test(packed, float_models_have_no_packed_form) {
+    struct error e = {0};
+    struct tiny_spec spec = tiny_default("lfm2");
+    cr_assert_eq(tiny_directory(folder, sizeof folder), 0);
+    snprintf(model_path, sizeof model_path, "%s/m.gguf", folder);
+    snprintf(packed_path, sizeof packed_path, "%s/m.h5", folder);
+    cr_assert_eq(tiny_write(model_path, &spec, &e), OK, "%s", e.text);
+    struct model *m;
+    cr_assert_eq(model_open(&m, model_path, &e), OK, "%s", e.text);
+    cr_expect_eq(engine_optimized.pack(m, packed_path, 1, NULL, NULL, &e), ERR_UNSUPPORTED);
+    cr_expect_neq(access(packed_path, F_OK), 0);
+    model_close(m);
+    tiny_directory_remove(folder);
+}
