@@ -32,13 +32,15 @@ struct q8_block {
     int8_t q[8][PANEL][4];
     uint16_t scale[PANEL];
 };
-/* Q6_K, 16 rows x 256 weights. low[b] as in q4_block for the b-th 32 weights (low 4 bits). high[b][j][r][i]:
- * the top 2 bits, field f (bits 2f, 2f+1) of byte (j, r, i) belongs to group g = 2f + j of block b. w = (low
- * | high << 4) - 32; sub-scale s of block b covers its weights 16s .. 16s+15. */
+/* Q6_K, 16 rows x 256 weights as 8 parts of 32, each one contiguous run of bytes. low: the low 4 bits, as in
+ * q4_block. high[j][r][i]: the top 2 bits, field f (bits 2f, 2f+1) of byte (j, r, i) belongs to group g = 2f
+ * + j. w = (low | high << 4) - 32; sub_scale[s] covers weights 16s .. 16s+15 of the part. */
 struct q6_block {
-    uint8_t low[8][4][PANEL][4];
-    uint8_t high[8][2][PANEL][4];
-    int8_t sub_scale[8][2][PANEL];
+    struct q6_part {
+        uint8_t low[4][PANEL][4];
+        uint8_t high[2][PANEL][4];
+        int8_t sub_scale[2][PANEL];
+    } part[8];
     uint16_t scale[PANEL]; /* f16 */
 };
 

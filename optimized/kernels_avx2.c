@@ -146,8 +146,8 @@ TILE void q8_tile(const struct q8_block *w, int blocks, const int8_t *aq, size_t
 
 /* Weights of group g of 8 rows, signed. */
 TILE __m256i q6_group(const struct q6_block *w, int b, int g, int row) {
-    __m256i low = _mm256_loadu_si256((const __m256i *)w->low[b][g % 4][row]);
-    __m256i high = _mm256_loadu_si256((const __m256i *)w->high[b][g % 2][row]);
+    __m256i low = _mm256_loadu_si256((const __m256i *)w->part[b].low[g % 4][row]);
+    __m256i high = _mm256_loadu_si256((const __m256i *)w->part[b].high[g % 2][row]);
     low = _mm256_and_si256(g < 4 ? low : _mm256_srli_epi16(low, 4), _mm256_set1_epi8(15));
     high = _mm256_and_si256(_mm256_srl_epi16(high, _mm_cvtsi32_si128(g / 2 * 2)), _mm256_set1_epi8(3));
     return _mm256_sub_epi8(_mm256_or_si256(low, _mm256_slli_epi16(high, 4)), _mm256_set1_epi8(32));
@@ -166,8 +166,8 @@ TILE void q6_tile(const struct q6_block *w, int supers, const int8_t *aq, size_t
             UNROLL
             for (int t = 0; t < N; t++) both[t] = _mm256_setzero_si256();
             for (int half = 0; half < 2; half++) {
-                __m256i sub =
-                    _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(w->sub_scale[b][half] + row)));
+                __m256i sub = _mm256_cvtepi8_epi32(
+                    _mm_loadl_epi64((const __m128i *)(w->part[b].sub_scale[half] + row)));
                 __m256i dot[TOKENS];
                 UNROLL
                 for (int t = 0; t < N; t++) dot[t] = _mm256_setzero_si256();

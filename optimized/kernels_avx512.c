@@ -121,7 +121,8 @@ TILE void q8_tile(const struct q8_block *w, int blocks, const int8_t *aq, size_t
 
 /* Weights of group g, 0..63 (w + 32). */
 TILE __m512i q6_group(const struct q6_block *w, int b, int g) {
-    __m512i low = _mm512_loadu_si512(w->low[b][g % 4]), high = _mm512_loadu_si512(w->high[b][g % 2]);
+    __m512i low = _mm512_loadu_si512(w->part[b].low[g % 4]),
+            high = _mm512_loadu_si512(w->part[b].high[g % 2]);
     low = _mm512_and_si512(g < 4 ? low : _mm512_srli_epi16(low, 4), _mm512_set1_epi8(15));
     switch (g / 2) { /* field f to bits 4, 5; what crosses byte borders is masked away */
     case 0:
@@ -149,15 +150,22 @@ TILE void q6_tile(const struct q6_block *w, int supers, const int8_t *aq, size_t
         __m512 ws = load_scale(w->scale);
         for (int b = 0; b < 8; b++, aq += BLOCK) {
             __m512i dot[TOKENS], both[TOKENS];
+            const char *ahead = (const char *)&w->part[b] + 4096;
+            UNROLL
+            for (int i = 0; i < 7; i++) _mm_prefetch(ahead + 64 * i, _MM_HINT_T0);
             UNROLL
             for (int t = 0; t < N; t++) both[t] = _mm512_setzero_si512();
-            for (int half = 0; half < 2; half++) {
-                __m512i sub = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)w->sub_scale[b][half]));
+            UNROLL /* the shifts of q6_group become constants */
+                for (int half = 0; half < 2; half++) {
+                __m512i sub =
+                    _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)w->part[b].sub_scale[half]));
                 UNROLL
                 for (int t = 0; t < N; t++)
                     dot[t] =
                         _mm512_set1_epi32(-32 * sum16[t * 2 * s_stride + (size_t)(s * 8 + b) * 2 + half]);
-                for (int g = 4 * half; g < 4 * half + 4; g++) {
+                UNROLL
+                for (int i = 0; i < 4; i++) {
+                    int g = 4 * half + i;
                     __m512i u = q6_group(w, b, g);
                     UNROLL
                     for (int t = 0; t < N; t++)

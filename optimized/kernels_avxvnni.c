@@ -98,7 +98,7 @@ TILE void q8_tile(const struct q8_block *w, int blocks, const struct act8 *a, fl
 
 /* Weights of group g of 8 rows, 0..63 (w + 32). */
 TILE __m256i q6_group(const struct q6_block *w, int b, int g, int row) {
-    __m256i low = load_half(w->low[b][g % 4][row]), high = load_half(w->high[b][g % 2][row]);
+    __m256i low = load_half(w->part[b].low[g % 4][row]), high = load_half(w->part[b].high[g % 2][row]);
     low = _mm256_and_si256(g < 4 ? low : _mm256_srli_epi16(low, 4), _mm256_set1_epi8(15));
     high = _mm256_and_si256(_mm256_srl_epi16(high, _mm_cvtsi32_si128(g / 2 * 2)), _mm256_set1_epi8(3));
     return _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
@@ -127,7 +127,7 @@ TILE void q6_tile(const struct q6_block *w, int supers, const struct act8 *a, fl
                     dot[t] = DPBUSD(dot[t], u, broadcast4(a->q + t * a->q_stride + i * BLOCK + 4 * g));
             }
             __m256i sub =
-                _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(ws->sub_scale[b][half] + row)));
+                _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(ws->part[b].sub_scale[half] + row)));
             UNROLL
             for (int t = 0; t < N; t++) both[t] = _mm256_add_epi32(both[t], _mm256_mullo_epi32(dot[t], sub));
         }

@@ -76,8 +76,8 @@ void gemm_q8a8_scalar(const struct q8_block *w, int K, int panels, const struct 
 /* Weight k (0..31) of block b, row r. */
 static int q6_weight(const struct q6_block *w, int b, int k, int r) {
     int g = k / 4, i = k % 4;
-    int low = w->low[b][g % 4][r][i] >> (g < 4 ? 0 : 4) & 15;
-    int high = w->high[b][g % 2][r][i] >> (g / 2 * 2) & 3;
+    int low = w->part[b].low[g % 4][r][i] >> (g < 4 ? 0 : 4) & 15;
+    int high = w->part[b].high[g % 2][r][i] >> (g / 2 * 2) & 3;
     return (low | high << 4) - 32;
 }
 
@@ -95,7 +95,8 @@ void gemm_q6a8_scalar(const struct q6_block *w, int K, int panels, const struct 
                         int dot[2] = {0, 0};
                         for (int k = 0; k < BLOCK; k++) dot[k / 16] += q6_weight(wb, b, k, r) * q[k];
                         /* |dot| * |sub_scale| <= 16*32*127 * 128 < 2^24: exact in int and in float */
-                        int both = dot[0] * wb->sub_scale[b][0][r] + dot[1] * wb->sub_scale[b][1][r];
+                        int both =
+                            dot[0] * wb->part[b].sub_scale[0][r] + dot[1] * wb->part[b].sub_scale[1][r];
                         float scale =
                             f16_to_f32(wb->scale[r]) * a->scale[(size_t)t * a->s_stride + s * 8 + b];
                         acc += (float)both * scale;

@@ -59,12 +59,12 @@ static int q6_bits(const unsigned char *src, int k) {
 static void pack_q6(struct q6_block *w, const unsigned char *src, int r) {
     memcpy(&w->scale[r], src + 208, 2);
     for (int b = 0; b < 8; b++) {
-        for (int s = 0; s < 2; s++) w->sub_scale[b][s][r] = (int8_t)src[192 + 2 * b + s];
+        for (int s = 0; s < 2; s++) w->part[b].sub_scale[s][r] = (int8_t)src[192 + 2 * b + s];
         for (int g = 0; g < 8; g++)
             for (int i = 0; i < 4; i++) {
                 int v = q6_bits(src, 32 * b + 4 * g + i);
-                w->low[b][g % 4][r][i] |= (uint8_t)((v & 15) << (g < 4 ? 0 : 4));
-                w->high[b][g % 2][r][i] |= (uint8_t)((v >> 4) << g / 2 * 2);
+                w->part[b].low[g % 4][r][i] |= (uint8_t)((v & 15) << (g < 4 ? 0 : 4));
+                w->part[b].high[g % 2][r][i] |= (uint8_t)((v >> 4) << g / 2 * 2);
             }
     }
 }
@@ -104,8 +104,9 @@ static float packed_weight(const struct matrix *m, const void *panel, int r, int
     }
     const struct q6_block *w = (const struct q6_block *)panel + k / 256;
     b %= 8;
-    int low = w->low[b][g % 4][r][i] >> (g < 4 ? 0 : 4) & 15, high = w->high[b][g % 2][r][i] >> g / 2 * 2 & 3;
-    return f16_to_f32(w->scale[r]) * (float)w->sub_scale[b][g / 4][r] * (float)((low | high << 4) - 32);
+    int low = w->part[b].low[g % 4][r][i] >> (g < 4 ? 0 : 4) & 15,
+        high = w->part[b].high[g % 2][r][i] >> g / 2 * 2 & 3;
+    return f16_to_f32(w->scale[r]) * (float)w->part[b].sub_scale[g / 4][r] * (float)((low | high << 4) - 32);
 }
 
 void matrix_unpack(const struct matrix *m, int panel, float *out, float *row) {

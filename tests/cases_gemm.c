@@ -198,11 +198,14 @@ static void prepare_q6(struct operands *o) {
     struct q6_block *w =
         operand_add(o, "w", INPUT, ELEMENT_BYTES, 1, count * (int)sizeof *w, (size_t)count * sizeof *w);
     for (int b = 0; b < count && !o->no_memory; b++) {
-        fill_codes(o, w[b].low, sizeof w[b].low, 0xff, 0x00, 0x33);
-        fill_codes(o, w[b].high, sizeof w[b].high, 0xff, 0x00, 0x33);
-        fill_codes(o, w[b].sub_scale, sizeof w[b].sub_scale, 0x7f, 0x80, 0x11);
-        if (o->shape.pattern == PATTERN_EXACT)
-            for (int i = 0; i < 8 * 2 * PANEL; i++) w[b].sub_scale[i / 32][i / 16 % 2][i % 16] %= 8;
+        for (int c = 0; c < 8; c++) {
+            struct q6_part *part = &w[b].part[c];
+            fill_codes(o, part->low, sizeof part->low, 0xff, 0x00, 0x33);
+            fill_codes(o, part->high, sizeof part->high, 0xff, 0x00, 0x33);
+            fill_codes(o, part->sub_scale, sizeof part->sub_scale, 0x7f, 0x80, 0x11);
+            if (o->shape.pattern == PATTERN_EXACT)
+                for (int i = 0; i < 2 * PANEL; i++) part->sub_scale[i / PANEL][i % PANEL] %= 8;
+        }
         for (int r = 0; r < PANEL; r++) w[b].scale[r] = f16_scale(o, b + r);
     }
     add_activations(o);
@@ -295,14 +298,14 @@ static void decode_q6(const void *weights, int blocks, int r, struct row *row) {
     for (int b = 0; b < blocks; b++) {
         const struct q6_block *w = super + b / 8;
         int *out = row->w + b * BLOCK, c = b % 8;
-        decode_nibbles(w->low[c], r, out);
+        decode_nibbles(w->part[c].low, r, out);
         for (int j = 0; j < 2; j++)
             for (int i = 0; i < 4; i++)
                 for (int f = 0; f < 4; f++)
-                    out[4 * (2 * f + j) + i] += (w->high[c][j][r][i] >> 2 * f) % 4 * 16;
+                    out[4 * (2 * f + j) + i] += (w->part[c].high[j][r][i] >> 2 * f) % 4 * 16;
         for (int k = 0; k < BLOCK; k++) out[k] -= 32;
         for (int h = 0; h < 2; h++) {
-            row->sub[2 * b + h] = w->sub_scale[c][h][r];
+            row->sub[2 * b + h] = w->part[c].sub_scale[h][r];
             row->scale[2 * b + h] = f16_value(w->scale[r]);
         }
     }
