@@ -112,6 +112,6 @@ void tile_add(struct worker *w, void *arg, const float *tile, size_t stride, int
         float *x = s->x + (size_t)(t + i) * D + column;
         const float *v = tile + (size_t)i * stride;
         for (int j = 0; j < width; j++) x[j] += v[j];
-        if (s->tap) memcpy(s->y + (size_t)(t + i) * s->y_stride + column, v, (size_t)width * sizeof *v);
+        if (s->tap) memcpy(s->wide + (size_t)(t + i) * D + column, v, (size_t)width * sizeof *v);
     }
 }

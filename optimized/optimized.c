@@ -31,14 +31,14 @@ void report(struct worker *w, enum tap_point point, int layer, const float *x, i
 }
 
 /* s->y has rows of y_stride: packs them to [T, D] in place of `wide`, which is free by then. */
-static void report_added(struct worker *w, enum tap_point point, int layer) {
+static void report_ffn(struct worker *w, int layer) {
     struct session *s = w->s;
     if (!s->tap) return;
     int D = s->c->n_embd;
     pool_barrier(s->pool);
     for (int t = 0; t < s->T && w->thread == 0; t++)
         memcpy(s->wide + (size_t)t * D, s->y + (size_t)t * s->y_stride, (size_t)D * sizeof *s->y);
-    report(w, point, layer, s->wide, D, NULL);
+    report(w, TAP_FFN_OUT, layer, s->wide, D, NULL);
 }
 
 /* rmsnorm(x) in float and int8 form. For one token every thread does it for itself. */
@@ -163,13 +163,13 @@ static void forward(void *arg, int thread) {
             mixer_conv(w, l, u);
         else
             mixer_attention(w, l, u);
-        report_added(w, TAP_MIXER_OUT, i);
+        report(w, TAP_MIXER_OUT, i, s->wide, s->c->n_embd, NULL); /* left there by tile_add */
         u = normalized(w, l->ffn_norm);
         if (kind->ffn == FFN_DENSE)
             ffn_dense(w, l, u);
         else
             ffn_moe(w, l, i, u);
-        report_added(w, TAP_FFN_OUT, i);
+        report_ffn(w, i);
         report(w, TAP_LAYER_OUT, i, s->x, s->c->n_embd, NULL);
     }
     head(w);

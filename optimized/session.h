@@ -84,7 +84,7 @@ struct session {
     float *x;    /* [T, D] residual stream */
     float *wide; /* [T, wide_stride] in_proj or q|k|v */
     size_t wide_stride;
-    float *y; /* [T, y_stride] mixer output before its projection, later what a layer half adds */
+    float *y; /* [T, y_stride] mixer output before its projection, later what the ffn adds */
     size_t y_stride;
     struct rows u;              /* [T] normalised input */
     struct rows mixed;          /* [T] quantised mixer output */
@@ -150,7 +150,8 @@ struct store {
 };
 tile_fn tile_store;
 
-/* A tile_fn that adds to the residual stream (and, for taps, stores to s->y). arg is unused. */
+/* A tile_fn that adds to the residual stream and, for taps, stores to s->wide as [T, D]: the mixer is done
+ * with that, whereas s->y is still the input of the product. arg is unused. */
 tile_fn tile_add;
 
 /* Next unit of a shared-out step, or -1 when all `units` are taken. counter = step_counter(w), taken once per
