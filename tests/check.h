@@ -47,6 +47,12 @@ enum tolerance_id {
     TOL_SWIGLU,
     TOL_CONV,
     TOL_EXP,
+    TOL_NMSE_REFERENCE,
+    TOL_NMSE_REFERENCE_SPLIT,
+    TOL_NMSE_FLOAT_WEIGHTS,
+    TOL_NMSE_INT8_ACTIVATIONS,
+    TOL_NMSE_INT8_FLIPS,
+    TOL_ROUTER_MARGIN,
     TOL_COUNT,
 };
 struct tolerance {

@@ -133,32 +133,56 @@ static double *swiglu(struct arena *a, const struct tensor *gate, const struct t
     return linear(a, down, x, n);
 }
 
-/* The rank of expert e in s + bias: how many stand before it. */
-static int rank_of(const double *s, const double *bias, int E, int e) {
-    int before = 0;
-    for (int i = 0; i < E; i++) {
-        double mine = s[e] + (bias ? bias[e] : 0), other = s[i] + (bias ? bias[i] : 0);
-        before += other > mine || (other == mine && i < e);
+/* in [E] = 1 for the k experts with the largest s + bias, the lower index first among equals. */
+static void choose(const double *s, const double *bias, int E, int k, int *in) {
+    for (int e = 0; e < E; e++) {
+        int before = 0;
+        for (int i = 0; i < E; i++) {
+            double mine = s[e] + (bias ? bias[e] : 0), other = s[i] + (bias ? bias[i] : 0);
+            before += other > mine || (other == mine && i < e);
+        }
+        in[e] = before < k;
     }
-    return before;
 }
 
-static double *moe(struct arena *a, const struct config *c, const struct layer *l, const double *u, int n) {
+/* The same for a choice that was made elsewhere. Returns how far it is from the best one. */
+static double impose(const double *s, const double *bias, int E, const int32_t *experts, int k, int *in) {
+    double least = INFINITY, most = -INFINITY;
+    for (int e = 0; e < E; e++) {
+        double score = s[e] + (bias ? bias[e] : 0);
+        in[e] = 0;
+        for (int j = 0; j < k; j++) in[e] |= experts[j] == e;
+        if (in[e])
+            least = fmin(least, score);
+        else
+            most = fmax(most, score);
+    }
+    return most - least;
+}
+
+static double *moe(struct arena *a, const struct config *c, const struct layer *l, const double *u, int n,
+                   const int32_t *experts, double *margin) {
     int D = c->n_embd, E = c->n_experts, k = c->n_experts_used;
     double *s = linear(a, &l->router, u, n), *y = take(a, n, D);
     double *bias = l->router_bias.data ? weights(a, &l->router_bias) : NULL;
+    int *in = (int *)take(a, n, E); /* [n, E] chosen */
     if (a->failed) return NULL;
     for (int i = 0; i < n * E; i++) s[i] = 1 / (1 + exp(-s[i]));
+    for (int t = 0; t < n; t++) {
+        if (experts)
+            *margin = fmax(*margin, impose(s + t * E, bias, E, experts + t * k, k, in + t * E));
+        else
+            choose(s + t * E, bias, E, k, in + t * E);
+    }
     for (int e = 0; e < E; e++) {
         const struct expert *x = &l->experts[e];
         int mark = a->n;
         double *out = swiglu(a, &x->gate, &x->up, &x->down, u, n); /* of every token, chosen or not */
         for (int t = 0; t < n && !a->failed; t++) {
             double sum = 0;
-            for (int i = 0; i < E; i++)
-                if (rank_of(s + t * E, bias, E, i) < k) sum += s[t * E + i];
-            if (rank_of(s + t * E, bias, E, e) >= k) continue;
-            double weight = s[t * E + e] * c->expert_scale / (c->expert_norm ? sum + 1e-6 : 1);
+            for (int i = 0; i < E; i++) sum += in[t * E + i] * s[t * E + i];
+            double weight =
+                in[t * E + e] * s[t * E + e] * c->expert_scale / (c->expert_norm ? sum + 1e-6 : 1);
             for (int i = 0; i < D; i++) y[t * D + i] += weight * out[t * D + i];
         }
         release(a, mark);
@@ -170,31 +194,32 @@ static void add(double *h, const double *y, int64_t n) {
     for (int64_t i = 0; y && i < n; i++) h[i] += y[i];
 }
 
-enum status oracle_logits(const struct model *m, const int32_t *ids, int n, double *logits, struct error *e) {
+enum status oracle_logits(const struct model *m, const int32_t *ids, int n, struct oracle_routing *routing,
+                          double *logits, struct error *e) {
     const struct config *c = &m->config;
     int D = c->n_embd, V = c->n_vocab;
     struct arena a = {0};
-    double *embedding = weights(&a, &m->embedding), *h = take(&a, n, D);
+    double *embedding = weights(&a, &m->embedding), *h = take(&a, n, D), *u, *y, unused = 0;
+    double *margin = routing ? &routing->margin : &unused;
     for (int t = 0; t < n && !a.failed; t++) memcpy(h + t * D, embedding + ids[t] * D, (size_t)D * sizeof *h);
+    *margin = -INFINITY;
     for (int i = 0; i < c->n_layers && !a.failed; i++) {
         const struct layer *l = &m->layers[i];
+        const int32_t *experts =
+            routing ? routing->experts + (size_t)i * (size_t)(n * c->n_experts_used) : NULL;
         int mark = a.n;
-        double *u = rmsnorm(&a, &l->mixer_norm, h, n, D, c->norm_eps);
-        if (!a.failed)
+        if ((u = rmsnorm(&a, &l->mixer_norm, h, n, D, c->norm_eps)))
             add(h, l->mixer == MIXER_CONV ? conv(&a, c, l, u, n) : attention(&a, c, l, u, n), n * D);
         release(&a, mark);
-        if (a.failed) break;
-        u = rmsnorm(&a, &l->ffn_norm, h, n, D, c->norm_eps);
-        if (!a.failed)
-            add(h, l->ffn == FFN_MOE ? moe(&a, c, l, u, n) : swiglu(&a, &l->gate, &l->up, &l->down, u, n),
+        if ((u = rmsnorm(&a, &l->ffn_norm, h, n, D, c->norm_eps)))
+            add(h,
+                l->ffn == FFN_MOE ? moe(&a, c, l, u, n, experts, margin)
+                                  : swiglu(&a, &l->gate, &l->up, &l->down, u, n),
                 n * D);
         release(&a, mark);
     }
-    if (!a.failed) {
-        double *u = rmsnorm(&a, &m->norm, h, n, D, c->norm_eps),
-               *y = a.failed ? NULL : linear(&a, &m->head, u, n);
-        if (y) memcpy(logits, y, (size_t)n * (size_t)V * sizeof *y);
-    }
+    if (!a.failed && (u = rmsnorm(&a, &m->norm, h, n, D, c->norm_eps)) && (y = linear(&a, &m->head, u, n)))
+        memcpy(logits, y, (size_t)n * (size_t)V * sizeof *y);
     release(&a, 0);
     return a.failed ? fail(e, ERR_MEMORY, "oracle: out of memory") : OK;
 }

@@ -8,7 +8,17 @@
 #include "data/model.h"
 #include "data/status.h"
 
-/* logits [n, V] of n tokens from position 0. */
-enum status oracle_logits(const struct model *m, const int32_t *ids, int n, double *logits, struct error *e);
+/* A router's choice is a step: rounding moves near-ties across it, and what follows differs by a whole
+ * expert. An engine that rounds more than float32 is therefore also compared with the oracle on its own
+ * choices. */
+struct oracle_routing {
+    const int32_t
+        *experts; /* [L, n, k]: to be used instead of the oracle's choice; rows of dense layers are ignored */
+    double margin; /* out: the most by which s + bias of an expert left out exceeds one of those chosen */
+};
+
+/* logits [n, V] of n tokens from position 0. routing NULL: the oracle chooses. */
+enum status oracle_logits(const struct model *m, const int32_t *ids, int n, struct oracle_routing *routing,
+                          double *logits, struct error *e);
 
 #endif

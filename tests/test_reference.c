@@ -1,0 +1,29 @@
+/* The reference engine fulfils the engine contract on models of every architecture and type. */
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+
+#include "tests/check.h"
+#include "tests/engine_cases.h"
+
+/* Criterion forks and loses pointers, so a parameter is model * n_engine_cases + case. */
+ParameterizedTestParameters(reference, contract) {
+    static int all[1024];
+    int n = n_engine_models * n_engine_cases;
+    for (int i = 0; i < n; i++) all[i] = i;
+    return cr_make_param_array(int, all, (size_t)n);
+}
+
+ParameterizedTest(int *index, reference, contract) {
+    struct error e = {0};
+    struct model *m;
+    const struct engine_case *c = &engine_cases[*index % n_engine_cases];
+    int which = *index / n_engine_cases;
+    struct engine_bounds bounds = {.oracle = tolerances[TOL_NMSE_REFERENCE].limit,
+                                   .routed = tolerances[TOL_NMSE_REFERENCE].limit,
+                                   .margin = 0,
+                                   .split = tolerances[TOL_NMSE_REFERENCE_SPLIT].limit};
+    cr_assert_eq(engine_model_open(&m, which, &e), OK, "%s: %s", engine_models[which].name, e.text);
+    enum status status = c->run(&engine_reference, m, &bounds, &e);
+    model_close(m);
+    cr_assert_eq(status, OK, "%s, %s: %s", engine_models[which].name, c->name, e.text);
+}
