@@ -31,18 +31,18 @@ const struct tolerance tolerances[TOL_COUNT] = {
     [TOL_CONV] = {"conv: in u * |C| * sum |tap bx|", 6, "B*x, tap product, two adds, product with C"},
     [TOL_EXP] = {"attention: error of one exp, in u", 8,
                  "a polynomial exp within 4 u, twice where the maximum moved"},
-    [TOL_NMSE_REFERENCE] =
-        {"reference logits against the oracle, NMSE", 1e-8,
-         "float32 rounding leaves 1e-13 to 1e-12 on tiny models; a router choice turned by it would leave 1e-3"},
+    [TOL_NMSE_REFERENCE] = {"reference logits against the oracle, NMSE", 1e-8,
+                            "float32 rounding leaves 1e-13 to 1e-12 on tiny models; a router choice turned "
+                            "by it would leave 1e-3"},
     [TOL_NMSE_REFERENCE_SPLIT] =
         {"reference logits, the same tokens fed in other pieces, NMSE", 1e-10,
          "BLAS adds in another order for another number of rows: float32 rounding, twice"},
     [TOL_NMSE_FLOAT_WEIGHTS] = {"optimized logits against the oracle, F32 and F16 weights, NMSE", 1e-5,
                                 "float products; keys and values in f16 leave 1e-9 to 1e-7"},
     [TOL_NMSE_INT8_ACTIVATIONS] =
-        {"optimized logits against the oracle on the same experts, quantised weights, NMSE", 6e-4,
+        {"optimized logits against the oracle on the same experts, quantised weights, NMSE", 1.2e-3,
          "the oracle with activations rounded to int8 in blocks of 32 before each matrix, as ggml does, "
-         "leaves 2.3e-4 to 3.6e-4 on such models"},
+         "leaves 3e-4 (attention) to 9e-4 (convolutions, whose products square the error) on such models"},
     [TOL_NMSE_INT8_FLIPS] =
         {"optimized logits against the oracle with experts of its own, quantised weights, NMSE", 8e-3,
          "near-ties of the router go the other way and change a quarter of a token's ffn; the oracle rounded "

@@ -52,7 +52,7 @@ enum {
     LONG = 70, /* tokens: beyond one block of 64 queries, not a multiple of anything */
     SHORT = 8, /* tokens whose every split is tried; more than twice the window of the convolution */
     ROOM = 96, /* max_tokens of the sessions here */
-    EXTRA = 3, /* tokens fed after a split, to compare the states it left */
+    EXTRA = 2, /* tokens fed after a split, to compare the states it left */
     THREADS = 2,
 };
 
@@ -73,10 +73,10 @@ static void bench_close(struct bench *b) {
 }
 
 static enum status bench_open(struct bench *b, const struct engine *engine, const struct model *m,
-                              int max_batch, struct error *e) {
+                              int threads, int max_batch, struct error *e) {
     struct rng r = {rng_key(7, 0, 0), 0};
     struct engine_options options = {
-        .threads = THREADS, .max_tokens = ROOM, .max_batch = max_batch, .no_pin = 1};
+        .threads = threads, .max_tokens = ROOM, .max_batch = max_batch, .no_pin = 1};
     *b = (struct bench){.engine = engine, .model = m, .V = m->config.n_vocab};
     for (int i = 0; i < ROOM; i++) b->ids[i] = (int32_t)rng_below(&r, (uint32_t)b->V);
     b->want = calloc((size_t)ROOM * (size_t)b->V, sizeof *b->want);
@@ -175,7 +175,7 @@ static enum status measure(struct bench *b, double *oracle, int32_t *experts, st
 enum status engine_measure(const struct engine *engine, const struct model *m, struct engine_accuracy *out,
                            struct error *e) {
     struct bench b;
-    TRY(bench_open(&b, engine, m, 0, e));
+    TRY(bench_open(&b, engine, m, THREADS, 0, e));
     size_t choices = (size_t)m->config.n_layers * LONG * (size_t)m->config.n_experts_used;
     double *oracle = calloc((size_t)LONG * (size_t)b.V, sizeof *oracle);
     int32_t *experts = calloc(choices + 1, sizeof *experts);
@@ -204,12 +204,9 @@ static enum status equals_oracle(const struct engine *engine, const struct model
 
 /* ---- one timeline, however it is cut ---- */
 
-/* n tokens as a + (n - a), against n at once; then the tokens after them, which see the state that was left.
- */
+/* n tokens as a + (n - a), or one by one, against n at once in want; then the tokens after them, which see
+ * the state that was left. */
 static enum status one_split(struct bench *b, int n, int a, double bound, struct error *e) {
-    b->engine->reset(b->s);
-    TRY(feed(b, 0, n, b->want, e));
-    TRY(feed_singly(b, n, n + EXTRA, b->want, e));
     b->engine->reset(b->s);
     if (a > 0) {
         TRY(feed(b, 0, a, b->got, e));
@@ -219,19 +216,28 @@ static enum status one_split(struct bench *b, int n, int a, double bound, struct
     }
     TRY(expect(b->engine->position(b->s) == n, b, "position after a split", n, e));
     TRY(feed_singly(b, n, n + EXTRA, b->got, e));
-    return compare(b, n + EXTRA, bound, a ? "split of 10 n + a" : "single steps of 10 n", 10 * n + a, e);
+    return compare(b, n + EXTRA, bound, a ? "split of 100 n + a" : "single steps of 100 n", 100 * n + a, e);
+}
+
+static enum status unsplit(struct bench *b, int n, struct error *e) {
+    b->engine->reset(b->s);
+    TRY(feed(b, 0, n, b->want, e));
+    return feed_singly(b, n, n + EXTRA, b->want, e);
 }
 
 static enum status run_splits(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
-    for (int n = 1; n <= SHORT; n++)
+    for (int n = 1; n <= SHORT; n++) {
+        TRY(unsplit(b, n, e));
         for (int a = 0; a < n; a++) TRY(one_split(b, n, a, bounds->split, e));
+    }
+    TRY(unsplit(b, LONG, e));
     return one_split(b, LONG, LONG / 2, bounds->split, e);
 }
 
 /* In batches of max_batch, against one batch. */
 static enum status run_batches(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
     struct bench whole;
-    TRY(bench_open(&whole, b->engine, b->model, 0, e));
+    TRY(bench_open(&whole, b->engine, b->model, THREADS, 0, e));
     enum status status = feed(&whole, 0, LONG, whole.want, e);
     if (status == OK) {
         memcpy(b->want, whole.want, (size_t)LONG * (size_t)b->V * sizeof *b->want);
@@ -295,7 +301,7 @@ static enum status one_snapshot(struct bench *b, struct bench *fresh, struct sna
     }
     /* Leave something in the other session that restore must replace. */
     fresh->engine->reset(fresh->s);
-    TRY(feed(fresh, 0, LONG, fresh->got, e));
+    TRY(feed(fresh, 3, 3 + SHORT, fresh->got, e));
     TRY(b->engine->restore(fresh->s, shot, e));
     TRY(feed_singly(fresh, offset, end, fresh->got, e));
     memcpy(b->got + (size_t)offset * row, fresh->got + (size_t)offset * row,
@@ -307,7 +313,7 @@ static enum status run_snapshots(struct bench *b, const struct engine_bounds *bo
     (void)bounds;
     struct bench fresh;
     struct snapshot shot = {0};
-    TRY(bench_open(&fresh, b->engine, b->model, 0, e));
+    TRY(bench_open(&fresh, b->engine, b->model, 1, 0, e));
     enum status status = OK;
     for (int offset = 0; offset <= SHORT && status == OK; offset++)
         status = one_snapshot(b, &fresh, &shot, offset, e);
@@ -538,23 +544,23 @@ static enum status run_options(struct bench *b, const struct engine_bounds *boun
 
 /* ---- the table ---- */
 
-#define CASE(name, max_batch)                                                                                \
+#define CASE(name, threads, max_batch)                                                                       \
     static enum status case_##name(const struct engine *engine, const struct model *m,                       \
                                    const struct engine_bounds *bounds, struct error *e) {                    \
         struct bench b;                                                                                      \
-        TRY(bench_open(&b, engine, m, max_batch, e));                                                        \
+        TRY(bench_open(&b, engine, m, threads, max_batch, e));                                               \
         enum status status = run_##name(&b, bounds, e);                                                      \
         bench_close(&b);                                                                                     \
         return status;                                                                                       \
     }
-CASE(splits, 0)
-CASE(batches, 7)
-CASE(n_logits, 3)
-CASE(repeat, 0)
-CASE(snapshots, 0)
-CASE(refusals, 0)
-CASE(taps, 0)
-CASE(options, 0)
+CASE(splits, 1, 0)
+CASE(batches, THREADS, 7)
+CASE(n_logits, THREADS, 3)
+CASE(repeat, THREADS, 0)
+CASE(snapshots, 1, 0)
+CASE(refusals, 1, 0)
+CASE(taps, 1, 0)
+CASE(options, THREADS, 0)
 #undef CASE
 
 const struct engine_case engine_cases[] = {
