@@ -313,7 +313,7 @@ static void estimate(const struct bench *b, const struct bench_test *t, double *
 }
 
 /* How often test `at` can be repeated: 0 when there is no time for the least number. The later tests' least
- * comes before this one's more. */
+ * comes before this one's more, unless that is a fiftieth of the time or less. */
 static int choose_repetitions(const struct bench *b, int at) {
     const struct throughput_options *o = b->o;
     double once, each, left, later = 0;
@@ -327,7 +327,7 @@ static int choose_repetitions(const struct bench *b, int at) {
         later += later_once + later_each * o->min_repetitions;
     }
     int n = o->repetitions;
-    while (n > o->min_repetitions && n * each > left - later) n--;
+    while (n > o->min_repetitions && n * each > fmax(left - later, o->max_seconds * 1e9 / 50)) n--;
     return n;
 }
 
