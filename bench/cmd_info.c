@@ -56,8 +56,8 @@ static void gather(struct facts *f, const struct model *m, unsigned mask) {
     f->m = m;
     f->cost = model_cost(m);
     kernels_select(&f->kernels, mask);
-    for (uint64_t i = 0; i < m->gguf->n_tensors; i++) {
-        const struct gguf_tensor *t = &m->gguf->tensors[i];
+    for (uint64_t i = 0; i < m->index->n_tensors; i++) {
+        const struct gguf_tensor *t = &m->index->tensors[i];
         const struct type_info *info = type_info(t->type);
         if ((int)t->type >= TYPES) continue;
         f->type[t->type].tensors++;
@@ -128,8 +128,8 @@ static void print_markdown(const struct facts *f, int tensors) {
         printf("| %s | %s |\n", f->kernels.chosen[i]->op_name, f->kernels.chosen[i]->isa);
     if (!tensors) return;
     printf("\n| tensor | type | shape | bytes |\n|---|---|---|---:|\n");
-    for (uint64_t i = 0; i < m->gguf->n_tensors; i++) {
-        const struct gguf_tensor *t = &m->gguf->tensors[i];
+    for (uint64_t i = 0; i < m->index->n_tensors; i++) {
+        const struct gguf_tensor *t = &m->index->tensors[i];
         printf("| %s | %s | ", t->name, type_info(t->type)->name);
         print_shape(stdout, t);
         printf(" | %" PRIu64 " |\n", t->bytes);
@@ -176,8 +176,8 @@ static json_t *json_kernels(const struct facts *f) {
 
 static json_t *json_tensors(const struct model *m) {
     json_t *array = json_array();
-    for (uint64_t i = 0; i < m->gguf->n_tensors; i++) {
-        const struct gguf_tensor *t = &m->gguf->tensors[i];
+    for (uint64_t i = 0; i < m->index->n_tensors; i++) {
+        const struct gguf_tensor *t = &m->index->tensors[i];
         json_t *dims = json_array();
         for (int d = 0; d < t->n_dims; d++) json_array_append_new(dims, json_integer(t->dims[d]));
         json_array_append_new(array, json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "type",

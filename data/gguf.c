@@ -2,15 +2,10 @@
  * everything; lookups and typed values are in data/gguf_get.c. */
 #include "data/gguf.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* No real file comes near these; they bound the time and memory a hostile one can take. */
 enum {
@@ -236,6 +231,7 @@ static enum status read_tensor(struct cursor *c, struct gguf_tensor *t, uint64_t
                     " bytes, expected 1 to %d printable ones)",
                     c->g->path, index, name.size, GGUF_MAX_NAME - 1);
     memcpy(t->name, name.data, name.size);
+    t->source = t->name;
     uint32_t n_dims, type;
     TRY(read_u32(c, &n_dims, what));
     if (n_dims < 1 || n_dims > GGUF_MAX_DIMS)
@@ -260,6 +256,15 @@ static enum status read_tensor(struct cursor *c, struct gguf_tensor *t, uint64_t
 
 static int compare_names(const void *a, const void *b) {
     return strcmp((*(struct gguf_tensor *const *)a)->name, (*(struct gguf_tensor *const *)b)->name);
+}
+
+enum status gguf_sort_names(struct gguf *g, struct error *e) {
+    for (uint64_t i = 0; i < g->n_tensors; i++) g->by_name[i] = &g->tensors[i];
+    qsort(g->by_name, g->n_tensors, sizeof *g->by_name, compare_names);
+    for (uint64_t i = 1; i < g->n_tensors; i++)
+        if (compare_names(&g->by_name[i - 1], &g->by_name[i]) == 0)
+            return fail(e, ERR_FORMAT, "%s: tensor %s occurs twice", g->path, g->by_name[i]->name);
+    return OK;
 }
 
 static int compare_offsets(const void *a, const void *b) {
@@ -328,52 +333,11 @@ static enum status parse(struct gguf *g, struct error *e) {
     TRY(need(&c, padding, "the padding before the tensor data"));
     g->data_offset = c.at + padding;
     TRY(place_tensors(g, e));
-    qsort(g->by_name, g->n_tensors, sizeof *g->by_name, compare_names);
-    for (uint64_t i = 1; i < g->n_tensors; i++)
-        if (compare_names(&g->by_name[i - 1], &g->by_name[i]) == 0)
-            return fail(e, ERR_FORMAT, "%s: tensor %s occurs twice", g->path, g->by_name[i]->name);
-    return OK;
+    return gguf_sort_names(g, e);
 }
 
-static enum status map_file(struct gguf *g, struct error *e) {
-    /* Without O_NONBLOCK a FIFO would wait for a writer before fstat could refuse it. */
-    int fd = open(g->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return fail(e, ERR_IO, "%s: cannot open: %s", g->path, strerror(errno));
-    struct stat st;
-    enum status status = OK;
-    if (fstat(fd, &st))
-        status = fail(e, ERR_IO, "%s: cannot stat: %s", g->path, strerror(errno));
-    else if (!S_ISREG(st.st_mode))
-        status = fail(e, ERR_IO, "%s: not a regular file (found a %s)", g->path,
-                      S_ISDIR(st.st_mode) ? "directory" : "device, pipe or socket");
-    else if (st.st_size == 0)
-        status = fail(e, ERR_FORMAT, "%s: empty file (expected GGUF)", g->path);
-    if (status == OK) {
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
-            status = fail(e, errno == ENOMEM ? ERR_MEMORY : ERR_IO, "%s: cannot map %lld bytes: %s", g->path,
-                          (long long)st.st_size, strerror(errno));
-        } else {
-            g->map = map;
-            g->size = (uint64_t)st.st_size;
-        }
-    }
-    close(fd);
-    return status;
-}
-
-enum status gguf_open(struct gguf **out, const char *path, struct error *e) {
-    *out = NULL;
-    struct gguf *g = calloc(1, sizeof *g);
-    if (!g) return fail(e, ERR_MEMORY, "%s: out of memory", path);
-    enum status status;
-    if (strlen(path) >= sizeof g->path)
-        status =
-            fail(e, ERR_ARG, "%.64s...: path too long (expected less than %zu bytes)", path, sizeof g->path);
-    else {
-        snprintf(g->path, sizeof g->path, "%s", path);
-        status = map_file(g, e);
-    }
+/* Parses g->map; on failure everything is given back. */
+static enum status finish_open(struct gguf **out, struct gguf *g, enum status status, struct error *e) {
     if (status == OK) status = parse(g, e);
     if (status == OK)
         *out = g;
@@ -382,9 +346,41 @@ enum status gguf_open(struct gguf **out, const char *path, struct error *e) {
     return status;
 }
 
+enum status gguf_open(struct gguf **out, const char *path, struct error *e) {
+    *out = NULL;
+    struct gguf *g = calloc(1, sizeof *g);
+    if (!g) return fail(e, ERR_MEMORY, "%s: out of memory", path);
+    enum status status;
+    if (strlen(path) >= sizeof g->path) {
+        status =
+            fail(e, ERR_ARG, "%.64s...: path too long (expected less than %zu bytes)", path, sizeof g->path);
+    } else {
+        snprintf(g->path, sizeof g->path, "%s", path);
+        status = mapped_open(&g->file, path, "GGUF", e);
+    }
+    g->map = g->file.data;
+    g->size = g->file.size;
+    return finish_open(out, g, status, e);
+}
+
+enum status gguf_of_bytes(struct gguf **out, const char *path, uint8_t *bytes, uint64_t size,
+                          struct error *e) {
+    *out = NULL;
+    struct gguf *g = calloc(1, sizeof *g);
+    if (!g) {
+        free(bytes);
+        return fail(e, ERR_MEMORY, "%s: out of memory", path);
+    }
+    snprintf(g->path, sizeof g->path, "%s", path);
+    g->map = g->bytes = bytes;
+    g->size = size;
+    return finish_open(out, g, OK, e);
+}
+
 void gguf_close(struct gguf *g) {
     if (!g) return;
-    if (g->map) munmap((void *)(uintptr_t)g->map, g->size);
+    mapped_close(&g->file);
+    free(g->bytes);
     free(g->kv);
     free(g->tensors);
     free(g->by_name);

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "data/mapped.h"
 #include "data/quant.h"
 #include "data/status.h"
 
@@ -53,13 +54,18 @@ struct gguf_tensor {
     int64_t dims[GGUF_MAX_DIMS]; /* fastest first; unused ones are 1 */
     uint64_t offset;             /* from gguf.data_offset */
     uint64_t bytes;
-    const void *data; /* in the map, aligned to gguf.alignment (at least 8) */
+    const void *data;   /* in the map, aligned to gguf.alignment (at least 8) */
+    const char *source; /* what the file it came from calls it: the name, except in data/hf.h */
+    /* Where each of the dims[2] matrices lies, if not one behind the other (data is then NULL); else NULL. */
+    const void *const *planes;
 };
 
 struct gguf {
     char path[4096];
-    const uint8_t *map;
-    uint64_t size; /* of the file */
+    struct mapped file;
+    uint8_t *bytes;     /* instead of a file: gguf_of_bytes */
+    const uint8_t *map; /* whichever of the two */
+    uint64_t size;
     uint32_t version;
     uint32_t alignment;
     uint64_t data_offset; /* where the tensor data starts: everything before it is the header */
@@ -73,6 +79,13 @@ struct gguf {
 /* Maps and checks a file. *out is NULL on error. */
 enum status gguf_open(struct gguf **out, const char *path, struct error *e);
 void gguf_close(struct gguf *g); /* NULL is fine */
+
+/* The same from memory: bytes comes from malloc and belongs to *out, or is freed on error. */
+enum status gguf_of_bytes(struct gguf **out, const char *path, uint8_t *bytes, uint64_t size,
+                          struct error *e);
+
+/* Fills by_name after tensors were added by hand. ERR_FORMAT when two have the same name. */
+enum status gguf_sort_names(struct gguf *g, struct error *e);
 
 /* NULL when there is none. */
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name);

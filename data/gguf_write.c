@@ -243,6 +243,19 @@ enum status gguf_writer_begin(struct gguf_writer *w, struct error *e) {
     return write_padding(w, 24 + w->kv.size + w->infos.size, e);
 }
 
+enum status gguf_writer_keys(struct gguf_writer *w, struct gguf **out, struct error *e) {
+    *out = NULL;
+    if (w->error.code) return fail(e, w->error.code, "%s", w->error.text);
+    uint32_t start[2] = {0x46554747, 3};
+    uint64_t counts[2] = {0, w->n_kv};
+    uint8_t *bytes = calloc(1, 24 + w->kv.size);
+    if (!bytes) return fail(e, ERR_MEMORY, "%s: out of memory", w->path);
+    memcpy(bytes, start, sizeof start);
+    memcpy(bytes + 8, counts, sizeof counts);
+    if (w->kv.size) memcpy(bytes + 24, w->kv.data, w->kv.size);
+    return gguf_of_bytes(out, w->path, bytes, 24 + w->kv.size, e);
+}
+
 enum status gguf_writer_data(struct gguf_writer *w, const void *bytes, size_t n, struct error *e) {
     if (w->fd < 0) return fail(e, ERR_ARG, "%s: tensor data before the header", w->path);
     if (w->current == w->n_tensors || n > w->tensor_bytes[w->current] - w->done)

@@ -44,6 +44,9 @@ uint64_t gguf_writer_size(const struct gguf_writer *w);
 /* Reports what the puts met, checks that the disk has room for the whole file, writes the header. */
 enum status gguf_writer_begin(struct gguf_writer *w, struct error *e);
 
+/* Instead of begin: what a file with these keys and no tensors would read back as. */
+enum status gguf_writer_keys(struct gguf_writer *w, struct gguf **out, struct error *e);
+
 /* The next bytes of tensor data; a call may end inside a tensor and go on in the next call, but not run over
  * from one tensor into another. Padding between tensors is written by itself. */
 enum status gguf_writer_data(struct gguf_writer *w, const void *bytes, size_t n, struct error *e);

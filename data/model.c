@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "data/gguf.h"
+#include "data/hf.h"
 #include "data/model_config.h"
 #include "data/names.h"
 
@@ -67,21 +68,28 @@ static int same_shape(const int64_t *a, int na, const int64_t *b, int nb) {
     }
 }
 
-/* Fills *out with planes matrices of rows x cols (as one matrix of planes*rows rows). */
-static enum status take(struct opening *o, const char *name, int64_t planes, int64_t rows, int64_t cols,
-                        int f32, struct tensor *out) {
+/* What the user's file calls the tensor that a row of the table and a layer name. */
+static void shown_name(const struct opening *o, const struct layer_tensor *r, int layer, char *out,
+                       size_t size) {
+    const char *hf = o->m->hf ? r->hf[o->m->hf->arch->style] : NULL;
+    snprintf(out, size, hf ? hf : r->gguf, layer, 0);
+}
+
+/* A tensor of planes matrices of rows x cols. shown: its name in messages. */
+static enum status take(struct opening *o, const char *name, const char *shown, int64_t planes, int64_t rows,
+                        int64_t cols, int f32, const struct gguf_tensor **out) {
     const struct gguf_tensor *t = gguf_tensor_find(o->g, name);
     const int64_t expected[3] = {cols, rows, planes};
     int n = planes > 1 ? 3 : rows > 1 ? 2 : 1;
     char found_text[96], expected_text[96];
     format_dims(expected_text, sizeof expected_text, expected, n);
     if (!t)
-        return fail(o->e, ERR_SHAPE, "%s: tensor %s is missing (expected shape %s)", o->g->path, name,
+        return fail(o->e, ERR_SHAPE, "%s: tensor %s is missing (expected shape %s)", o->g->path, shown,
                     expected_text);
     if (t->dims[0] != cols || !same_shape(t->dims, t->n_dims, expected, 3)) {
         format_dims(found_text, sizeof found_text, t->dims, t->n_dims);
-        return fail(o->e, ERR_SHAPE, "%s: tensor %s: wrong shape (found %s, expected %s)", o->g->path, name,
-                    found_text, expected_text);
+        return fail(o->e, ERR_SHAPE, "%s: tensor %s: wrong shape (found %s, expected %s)", o->g->path,
+                    t->source, found_text, expected_text);
     }
     if (f32 && t->type != TYPE_F32)
         return fail(
@@ -89,15 +97,23 @@ static enum status take(struct opening *o, const char *name, int64_t planes, int
             "%s: tensor %s: wrong type (found %s, expected F32: norms, taps and routers are never quantised)",
             o->g->path, name, type_info(t->type)->name);
     o->taken[t - o->g->tensors] = 1;
-    *out = (struct tensor){t->name, t->type, planes * rows, cols, t->data, t->bytes};
+    *out = t;
     return OK;
 }
 
-static struct tensor plane(const struct tensor *all, int index, int planes) {
-    struct tensor t = *all;
-    t.rows /= planes;
-    t.bytes /= (size_t)planes;
-    t.data = (const uint8_t *)all->data + (size_t)index * t.bytes;
+static enum status take_matrix(struct opening *o, const char *name, const char *shown, int64_t rows,
+                               int64_t cols, int f32, struct tensor *out) {
+    const struct gguf_tensor *t = NULL;
+    TRY(take(o, name, shown, 1, rows, cols, f32, &t));
+    const void *data = t->planes ? t->planes[0] : t->data;
+    *out = (struct tensor){t->name, t->type, rows, cols, data, t->bytes};
+    return OK;
+}
+
+static struct tensor plane(const struct gguf_tensor *all, int index, int planes, int64_t rows) {
+    struct tensor t = {.name = all->name, .type = all->type, .rows = rows, .cols = all->dims[0]};
+    t.bytes = all->bytes / (uint64_t)planes;
+    t.data = all->planes ? all->planes[index] : (const uint8_t *)all->data + (size_t)index * t.bytes;
     return t;
 }
 
@@ -118,25 +134,33 @@ static int has_part(const struct layer *l, enum part part) {
     return 0;
 }
 
+static enum status take_experts(struct opening *o, struct layer *l, const struct layer_tensor *r,
+                                const char *name, const char *shown) {
+    const struct config *c = &o->m->config;
+    const struct gguf_tensor *t = NULL;
+    int n = c->n_experts;
+    int64_t rows = size_of(c, r->rows);
+    TRY(take(o, name, shown, n, rows, size_of(c, r->cols), r->f32, &t));
+    /* Only now is it known that the file holds as many experts as it claims. */
+    if (!l->experts && !(l->experts = calloc((size_t)n, sizeof *l->experts)))
+        return fail(o->e, ERR_MEMORY, "%s: out of memory for %d experts", o->g->path, n);
+    for (int i = 0; i < n; i++) *(struct tensor *)((char *)&l->experts[i] + r->offset) = plane(t, i, n, rows);
+    return OK;
+}
+
 static enum status take_layer(struct opening *o, int index) {
     const struct config *c = &o->m->config;
     struct layer *l = &o->m->layers[index];
     for (const struct layer_tensor *r = layer_tensors; r < layer_tensors + n_layer_tensors; r++) {
-        char name[GGUF_MAX_NAME];
+        char name[GGUF_MAX_NAME], shown[128];
         snprintf(name, sizeof name, r->gguf, index);
+        shown_name(o, r, index, shown, sizeof shown);
         if (!has_part(l, r->part) || (r->optional && !gguf_tensor_find(o->g, name))) continue;
-        int planes = r->part == PART_EXPERT ? c->n_experts : 1;
-        struct tensor t;
-        TRY(take(o, name, planes, size_of(c, r->rows), size_of(c, r->cols), r->f32, &t));
-        if (r->part != PART_EXPERT) {
-            *(struct tensor *)((char *)l + r->offset) = t;
-            continue;
-        }
-        /* Only now is it known that the file holds as many experts as it claims. */
-        if (!l->experts && !(l->experts = calloc((size_t)planes, sizeof *l->experts)))
-            return fail(o->e, ERR_MEMORY, "%s: out of memory for %d experts", o->g->path, planes);
-        for (int i = 0; i < planes; i++)
-            *(struct tensor *)((char *)&l->experts[i] + r->offset) = plane(&t, i, planes);
+        if (r->part == PART_EXPERT)
+            TRY(take_experts(o, l, r, name, shown));
+        else
+            TRY(take_matrix(o, name, shown, size_of(c, r->rows), size_of(c, r->cols), r->f32,
+                            (struct tensor *)((char *)l + r->offset)));
     }
     return OK;
 }
@@ -144,13 +168,14 @@ static enum status take_layer(struct opening *o, int index) {
 static enum status take_ends(struct opening *o) {
     struct model *m = o->m;
     int64_t D = m->config.n_embd, V = m->config.n_vocab;
-    TRY(take(o, TENSOR_EMBEDDING, 1, V, D, 0, &m->embedding));
+    TRY(take_matrix(o, TENSOR_EMBEDDING, m->hf ? HF_EMBEDDING : TENSOR_EMBEDDING, V, D, 0, &m->embedding));
     int i = 0;
     while (i < n_final_norm_names - 1 && !gguf_tensor_find(o->g, final_norm_names[i])) i++;
-    TRY(take(o, final_norm_names[i], 1, 1, D, 1, &m->norm));
+    TRY(take_matrix(o, final_norm_names[i], m->hf ? hf_final_norm[m->hf->arch->style] : final_norm_names[i],
+                    1, D, 1, &m->norm));
     m->tied = !gguf_tensor_find(o->g, TENSOR_HEAD);
     m->head = m->embedding;
-    return m->tied ? OK : take(o, TENSOR_HEAD, 1, V, D, 0, &m->head);
+    return m->tied ? OK : take_matrix(o, TENSOR_HEAD, m->hf ? HF_HEAD : TENSOR_HEAD, V, D, 0, &m->head);
 }
 
 /* A tensor without a role (a bias, a second norm) means that the file asks for other mathematics. */
@@ -158,7 +183,7 @@ static enum status check_all_taken(const struct opening *o) {
     for (uint64_t i = 0; i < o->g->n_tensors; i++)
         if (!o->taken[i])
             return fail(o->e, ERR_SHAPE, "%s: tensor %s has no place in a model of architecture %s",
-                        o->g->path, o->g->tensors[i].name, o->m->config.arch);
+                        o->g->path, o->g->tensors[i].source, o->m->config.arch);
     return OK;
 }
 
@@ -180,6 +205,12 @@ static void hash_header(struct model *m, const struct gguf *g) {
     uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_init(&sha);
     sha256_update(&sha, g->data_offset, g->map);
+    for (int i = 0; m->hf && i < m->hf->files->n_files; i++) {
+        const struct safetensors_file *f = &m->hf->files->files[i];
+        sha256_update(&sha, f->header_bytes, f->map.data);
+        m->file_bytes += f->map.size;
+    }
+    if (!m->hf) m->file_bytes = g->size;
     sha256_digest(&sha, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(m->header_sha256 + 2 * i, 3, "%02x", digest[i]);
 }
@@ -209,8 +240,18 @@ static enum status fill(struct opening *o) {
     if (gguf_find(o->g, "lfm2.synthetic")) TRY(gguf_bool(o->g, "lfm2.synthetic", &o->m->synthetic, o->e));
     hash_header(o->m, o->g);
     count_weights(o->m, o->g);
-    o->m->file_bytes = o->g->size;
     memcpy(o->m->path, o->g->path, sizeof o->m->path);
+    return OK;
+}
+
+static enum status open_container(struct model *m, const char *path, struct error *e) {
+    if (hf_is(path)) {
+        TRY(hf_open(&m->hf, path, e));
+        m->index = m->hf->index;
+        return OK;
+    }
+    TRY(gguf_open(&m->gguf, path, e));
+    m->index = m->gguf;
     return OK;
 }
 
@@ -218,9 +259,9 @@ enum status model_open(struct model **out, const char *path, struct error *e) {
     *out = NULL;
     struct model *m = calloc(1, sizeof *m);
     if (!m) return fail(e, ERR_MEMORY, "%s: out of memory", path);
-    enum status status = gguf_open(&m->gguf, path, e);
+    enum status status = open_container(m, path, e);
     if (status == OK) {
-        struct opening o = {.m = m, .g = m->gguf, .e = e};
+        struct opening o = {.m = m, .g = m->index, .e = e};
         status = fill(&o);
         free(o.taken);
     }
@@ -234,13 +275,22 @@ enum status model_open(struct model **out, const char *path, struct error *e) {
 void model_close(struct model *m) {
     if (!m) return;
     gguf_close(m->gguf);
+    hf_close(m->hf);
     for (int i = 0; m->layers && i < m->config.n_layers; i++) free(m->layers[i].experts);
     free(m->layers);
     free(m);
 }
 
+/* Only what can be read again from a file may be dropped: not the converted copies. */
+static int is_mapped(const struct model *m, const struct tensor *t) {
+    if (m->gguf) return mapped_holds(&m->gguf->file, t->data, t->bytes);
+    for (int i = 0; m->hf && i < m->hf->files->n_files; i++)
+        if (mapped_holds(&m->hf->files->files[i].map, t->data, t->bytes)) return 1;
+    return 0;
+}
+
 void model_release_pages(const struct model *m, const struct tensor *t) {
-    if (!m->gguf || !t->data) return;
+    if (!t->data || !is_mapped(m, t)) return;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)t->data, end = begin + t->bytes;
     begin = (begin + page - 1) / page * page;
     end = end / page * page;

@@ -21,7 +21,7 @@ struct tensor {
     const char *name;
     enum tensor_type type;
     int64_t rows, cols;
-    const void *data; /* NULL: this layer has no such tensor */
+    const void *data; /* NULL: this layer has no such tensor; aligned to its elements at least */
     size_t bytes;
 };
 
@@ -82,16 +82,19 @@ struct model {
     struct tensor head;      /* [V, D]; the same data as embedding when tied */
     int tied;
     char path[4096];
-    char header_sha256[65]; /* of everything before the tensor data, hex */
-    uint64_t file_bytes;    /* of all files */
+    char header_sha256[65]; /* of everything before the tensor data, of all files, hex */
+    uint64_t file_bytes;    /* of all files with tensors */
     uint64_t n_params;      /* weights in the file(s) */
     int synthetic;          /* 1: the file says that it was made by `lfm2 synth` */
     char recipe[16];        /* type of most of the matrix bytes: "Q4_0" */
-    struct gguf *gguf;      /* the container, for its metadata (tokenizer); NULL for other containers */
+    struct gguf *index;     /* all keys and tensors, under GGUF's names whatever the container */
+    struct gguf *gguf; /* the same when the container is a GGUF file, with its tokenizer's keys; else NULL */
+    struct hf *hf;     /* the container when it is a Hugging Face folder; else NULL */
 };
 
-/* Opens and checks a model file. *out is NULL on error. Close with model_close(NULL is fine).
- * The whole file stays mapped until then. */
+/* Opens and checks a model: a GGUF file, or a Hugging Face folder (config.json and safetensors; one of its
+ * .safetensors files names it too). *out is NULL on error. Close with model_close(NULL is fine).
+ * The files stay mapped until then. */
 enum status model_open(struct model **out, const char *path, struct error *e);
 void model_close(struct model *m);
 

@@ -16,6 +16,7 @@ struct plan {
     int n_dims;
     int64_t dims[3];
     float mean, spread; /* values are uniform in mean +- spread */
+    int short_values;   /* 1: rounded to bfloat16 */
 };
 
 struct plans {
@@ -176,6 +177,7 @@ static enum status write_tensor(struct gguf_writer *w, const struct plan *t, uin
     for (int64_t r = 0; r < rows && status == OK; r++) {
         for (int64_t c = 0; c < cols; c++)
             x[c] = t->mean + t->spread * uniform(key, (uint64_t)(r * cols + c));
+        for (int64_t c = 0; t->short_values && c < cols; c++) x[c] = bf16_to_f32(f32_to_bf16(x[c]));
         if (quantize_row(t->type, x, q, cols))
             status = fail(e, ERR_UNSUPPORTED, "cannot write type %s", type_info(t->type)->name);
         else
@@ -196,7 +198,8 @@ static enum status write_all(struct gguf_writer *w, const struct tiny_spec *s, c
     return gguf_writer_finish(w, e);
 }
 
-enum status tiny_write(const char *path, const struct tiny_spec *s, struct error *e) {
+static enum status write_file(const char *path, const struct tiny_spec *s, int short_vectors,
+                              struct error *e) {
     if (s->L < 1 || s->L > 64) return fail(e, ERR_ARG, "tiny models have 1 to 64 layers (found %d)", s->L);
     struct plans p = {.capacity = 4 + 16 * s->L};
     p.at = calloc((size_t)p.capacity, sizeof *p.at);
@@ -206,12 +209,21 @@ enum status tiny_write(const char *path, const struct tiny_spec *s, struct error
     plan_vector(&p, -1, qwen ? "output_norm.weight" : "token_embd_norm.weight", s->D, 1.0f, 0.2f);
     if (!s->tied) plan_tensor(&p, -1, "output.weight", s->embedding, s->D, s->V, 0);
     for (int l = 0; l < s->L; l++) plan_layer(s, &p, l);
+    for (int i = 0; i < p.n; i++) p.at[i].short_values = short_vectors && p.at[i].type == TYPE_F32;
     struct gguf_writer *w = NULL;
     enum status status = gguf_writer_new(&w, path, e);
     if (status == OK) status = write_all(w, s, &p, e);
     gguf_writer_free(w);
     free(p.at);
     return status;
+}
+
+enum status tiny_write(const char *path, const struct tiny_spec *s, struct error *e) {
+    return write_file(path, s, 0, e);
+}
+
+enum status tiny_write_short(const char *path, const struct tiny_spec *s, struct error *e) {
+    return write_file(path, s, 1, e);
 }
 
 int tiny_directory(char *out, unsigned size) {

@@ -26,6 +26,8 @@ struct tiny_spec {
 struct tiny_spec tiny_default(const char *arch);
 
 enum status tiny_write(const char *path, const struct tiny_spec *s, struct error *e);
+/* The same, but norms, taps, routers and biases are rounded to values that bfloat16 has too. */
+enum status tiny_write_short(const char *path, const struct tiny_spec *s, struct error *e);
 
 /* A directory for a test's files under $TMPDIR or /tmp, made with mkdtemp; returns -1 on error. */
 int tiny_directory(char *out, unsigned size);
