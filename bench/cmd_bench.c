@@ -321,11 +321,12 @@ int cmd_bench(int argc, char **argv) {
     if (parsed) return parsed > 0 ? 0 : cmd_fail(&e);
     if (cmd_isa_mask(&c.cpu_mask, &e)) return cmd_fail(&e);
     enum status st = run(&c, &e);
+    int differ = st == OK && outputs_differ(&c);
     for (int i = 0; i < c.n_models; i++) model_close(c.model_list[i]);
     progress_end(&c.progress);
     free(c.model_rows.data);
     free(c.throughput.data);
     free(c.limits.data);
     free(c.samples.data);
-    return st ? cmd_fail(&e) : outputs_differ(&c);
+    return st ? cmd_fail(&e) : differ;
 }
