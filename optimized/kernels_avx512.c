@@ -305,7 +305,8 @@ TILE __m512 exp512(__m512 x) {
 }
 
 TILE __mmask16 tail(int left) {
-    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+    unsigned lanes = left >= 16 ? 0xffffu : (1u << left) - 1;
+    return (__mmask16)lanes;
 }
 
 T512 void rmsnorm_avx512(const float *x, const float *w, int n, float eps, float *y) {
