@@ -3,8 +3,26 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/cmd.h"
 #include "tests/check.h"
 #include "tests/engine_cases.h"
+
+/* The engine with the instruction sets that LFM2_ISA allows: `make test` runs these tests once for each. */
+static enum status open_masked(struct session **out, const struct model *m, const struct engine_options *o,
+                               struct error *e) {
+    struct engine_options masked = *o;
+    if (cmd_isa_mask(&masked.cpu_mask, e)) return ERR_ARG;
+    return engine_optimized.open(out, m, &masked, e);
+}
+
+static struct engine masked_engine(void) {
+    struct engine engine = engine_optimized;
+    engine.open = open_masked;
+    return engine;
+}
 
 /* Criterion forks and loses pointers, so a parameter is model * n_engine_cases + case. */
 ParameterizedTestParameters(optimized, contract) {
@@ -33,7 +51,24 @@ ParameterizedTest(int *index, optimized, contract) {
     int which = *index / n_engine_cases;
     struct engine_bounds bounds = bounds_for(&engine_models[which].spec);
     cr_assert_eq(engine_model_open(&m, which, &e), OK, "%s: %s", engine_models[which].name, e.text);
-    enum status status = c->run(&engine_optimized, m, &bounds, &e);
+    struct engine engine = masked_engine();
+    enum status status = c->run(&engine, m, &bounds, &e);
     model_close(m);
     cr_assert_eq(status, OK, "%s, %s: %s", engine_models[which].name, c->name, e.text);
+}
+
+Test(optimized, weaker_instruction_sets_are_used_when_asked_for) {
+    struct error e = {0};
+    struct model *m;
+    struct session *s;
+    struct engine engine = masked_engine();
+    struct engine_options options = {.threads = 1, .max_tokens = 16, .no_pin = 1};
+    char text[512];
+    setenv("LFM2_ISA", "scalar", 1);
+    cr_assert_eq(engine_model_open(&m, 0, &e), OK, "%s", e.text);
+    cr_assert_eq(engine.open(&s, m, &options, &e), OK, "%s", e.text);
+    engine.describe(s, text, sizeof text);
+    cr_expect(strstr(text, "=scalar") && !strstr(text, "=avx") && !strstr(text, "=amx"), "%s", text);
+    engine.close(s);
+    model_close(m);
 }
