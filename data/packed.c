@@ -177,9 +177,11 @@ static enum status check_id(hid_t file, const char *path, const struct packed_id
     char layout[128], sha[128];
     uint64_t bytes = 0, sample = 0;
     if (!get_text(file, "layout", layout, sizeof layout) ||
-        !get_text(file, "header_sha256", sha, sizeof sha) || !get_number(file, "model_bytes", &bytes) || !get_number(file, "sample", &sample))
+        !get_text(file, "header_sha256", sha, sizeof sha) || !get_number(file, "model_bytes", &bytes) ||
+        !get_number(file, "sample", &sample))
         return fail(e, ERR_FORMAT,
-                    "%s: not a packed model (attributes layout, header_sha256, model_bytes, sample expected)", path);
+                    "%s: not a packed model (attributes layout, header_sha256, model_bytes, sample expected)",
+                    path);
     if (strcmp(layout, id->layout) != 0)
         return fail(e, ERR_SHAPE, "%s: packed in another layout (found %s, expected %s): run lfm2 pack again",
                     path, layout, id->layout);
@@ -187,7 +189,8 @@ static enum status check_id(hid_t file, const char *path, const struct packed_id
         return fail(e, ERR_SHAPE, "%s: packed from another model file (header sha256 %.12s, expected %.12s)",
                     path, sha, id->header_sha256);
     if (sample != id->sample)
-        return fail(e, ERR_SHAPE, "%s: packed from a model file with other weights: run lfm2 pack again", path);
+        return fail(e, ERR_SHAPE, "%s: packed from a model file with other weights: run lfm2 pack again",
+                    path);
     return OK;
 }
 

@@ -88,6 +88,8 @@ TILE void q4_tile(const struct q4_block *w, int blocks, const int8_t *aq, size_t
         __m256i dot[TOKENS];
         UNROLL
         for (int t = 0; t < N; t++) dot[t] = _mm256_setzero_si256();
+        if (row == 0) /* the other half finds them in the cache */
+            for (int i = 0; i < 5; i++) _mm_prefetch((const char *)w + 4096 + 64 * i, _MM_HINT_T0);
         for (int g = 0; g < 4; g++) {
             __m256i raw = _mm256_loadu_si256((const __m256i *)w->q[g][row]);
             __m256i lo = _mm256_and_si256(raw, low), hi = _mm256_and_si256(_mm256_srli_epi16(raw, 4), low);
@@ -165,13 +167,19 @@ TILE void q6_tile(const struct q6_block *w, int supers, const int8_t *aq, size_t
             __m256i both[TOKENS];
             UNROLL
             for (int t = 0; t < N; t++) both[t] = _mm256_setzero_si256();
+            if (row == 0)
+                for (int i = 0; i < 7; i++)
+                    _mm_prefetch((const char *)&w->part[b] + 4096 + 64 * i, _MM_HINT_T0);
+            UNROLL
             for (int half = 0; half < 2; half++) {
                 __m256i sub = _mm256_cvtepi8_epi32(
                     _mm_loadl_epi64((const __m128i *)(w->part[b].sub_scale[half] + row)));
                 __m256i dot[TOKENS];
                 UNROLL
                 for (int t = 0; t < N; t++) dot[t] = _mm256_setzero_si256();
-                for (int g = 4 * half; g < 4 * half + 4; g++) {
+                UNROLL
+                for (int i = 0; i < 4; i++) {
+                    int g = 4 * half + i;
                     __m256i v = q6_group(w, b, g, row);
                     UNROLL
                     for (int t = 0; t < N; t++)

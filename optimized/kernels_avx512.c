@@ -190,7 +190,7 @@ TILE void q6_tile(const struct q6_block *w, int supers, const int8_t *aq, size_t
 }
 
 /* Walks tokens in tiles of TOKENS, and for each all panels: the tile's activations stay in L1 while the
- * panels stream from L2 or memory. The rest of n is one smaller tile. */
+ * panels stream from L2 or memory. n is cut into tiles of nearly equal size. */
 #define GEMM(name, block_type, width, tile, sums, sums_stride, most)                                         \
     T512 void name(const block_type *w, int K, int panels, const struct act8 *a, int n, float *y,            \
                    size_t y_stride) {                                                                        \
@@ -198,7 +198,7 @@ TILE void q6_tile(const struct q6_block *w, int supers, const int8_t *aq, size_t
         for (int t = 0; t < n;) {                                                                            \
             const int8_t *aq = a->q + (size_t)t * a->q_stride;                                               \
             const float *as = a->scale + (size_t)t * a->s_stride;                                            \
-            int left = n - t < most ? n - t : most;                                                          \
+            int tiles = (n - t + most - 1) / most, left = (n - t + tiles - 1) / tiles;                       \
             for (int p = 0; p < panels; p++) {                                                               \
                 const block_type *wp = w + (size_t)p * blocks;                                               \
                 float *yp = y + (size_t)t * y_stride + p * PANEL;                                            \

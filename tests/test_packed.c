@@ -52,8 +52,12 @@ static void check_equal(const char *arch) {
     tiny_directory_remove(folder);
 }
 
-Test(packed, same_logits_lfm2moe) { check_equal("lfm2moe"); }
-Test(packed, same_logits_qwen3) { check_equal("qwen3"); }
+Test(packed, same_logits_lfm2moe) {
+    check_equal("lfm2moe");
+}
+Test(packed, same_logits_qwen3) {
+    check_equal("qwen3");
+}
 
 /* Opening `path` for m must fail with a text that holds `want`. */
 static void refused(const struct model *m, const char *path, const char *want) {
