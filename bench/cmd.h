@@ -16,6 +16,8 @@ CMD(kernels)
 CMD(limits)
 CMD(bench)
 CMD(report)
+CMD(quantize)
+CMD(convert)
 CMD(pack)
 #undef CMD
 

@@ -18,7 +18,7 @@ static const char usage[] = "usage: lfm2 logits -m FILE --ids 1,2,3 -o OUT.h5 [o
                             "and /ids, int32 [n_ids]. n is 1, the last position; with --all every position.";
 
 struct arguments {
-    const char *model, *engine, *ids, *prompt, *file, *out;
+    const char *model, *lora, *engine, *ids, *prompt, *file, *out;
     int all, threads, batch;
 };
 
@@ -127,7 +127,8 @@ static int check_arguments(const struct arguments *a, struct error *e) {
 int cmd_logits(int argc, char **argv) {
     struct arguments a = {.engine = "optimized"};
     const struct option_spec specs[] = {
-        {"-m,--model", OPTION_TEXT, &a.model, "FILE", "the model, GGUF"},
+        {"-m,--model", OPTION_TEXT, &a.model, "FILE", "the model: a GGUF file or a Hugging Face folder"},
+        {"--lora", OPTION_TEXT, &a.lora, "F[:S]", "add a PEFT adapter, S times (default 1); may be repeated"},
         {"--engine", OPTION_TEXT, &a.engine, "NAME", "reference or optimized (default)"},
         {"--ids", OPTION_TEXT, &a.ids, "LIST", "token ids separated by commas; no BOS is added"},
         {"-p,--prompt", OPTION_TEXT, &a.prompt, "TEXT", "not yet: needs a tokenizer"},
@@ -146,7 +147,7 @@ int cmd_logits(int argc, char **argv) {
     if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
 
     int failed = check_arguments(&a, &e) != 0 || parse_ids(a.ids, &ids, &n, &e) != 0 ||
-                 model_open(&m, a.model, &e) != OK ||
+                 model_open_lora(&m, a.model, a.lora, &e) != OK ||
                  run_model(&a, m, engine_by_name(a.engine), ids, n, &e) != OK;
     model_close(m);
     free(ids);

@@ -17,7 +17,7 @@
 #include "bench/records.h"
 
 struct arguments {
-    const char *models, *ids, *output, *record;
+    const char *models, *lora, *ids, *output, *record;
     int n_prefill, n_decode, seed, threads;
     unsigned cpu_mask;
 };
@@ -205,7 +205,7 @@ static enum status one_model(const char *path, const struct arguments *a, json_t
     struct parity_result r = {0};
     struct model *m = NULL;
     int32_t *ids = NULL;
-    enum status st = model_open(&m, path, e);
+    enum status st = model_open_lora(&m, path, a->lora, e);
     if (st == OK) st = choose_ids(a, m, &o, &ids, e);
     if (st == OK) st = parity_run(&r, m, &o, e);
     if (st == OK) st = present(a, m, &r, all, e);
@@ -244,7 +244,8 @@ int cmd_parity(int argc, char **argv) {
     struct arguments a = {.output = "md", .n_prefill = 64, .n_decode = 8, .seed = 1};
     struct error e = {0};
     const struct option_spec specs[] = {
-        {"-m,--model", OPTION_TEXT, &a.models, "FILE[,FILE]", "model files, GGUF"},
+        {"-m,--model", OPTION_TEXT, &a.models, "FILE[,FILE]", "GGUF files or Hugging Face folders"},
+        {"--lora", OPTION_TEXT, &a.lora, "F[:S]", "add a PEFT adapter to each, S times (1); may be repeated"},
         {"-p,--n-prompt", OPTION_INT, &a.n_prefill, "N", "tokens of prefill (64)"},
         {"-n,--n-gen", OPTION_INT, &a.n_decode, "N", "decode steps after it (8)"},
         {"--ids", OPTION_TEXT, &a.ids, "I,I,..",

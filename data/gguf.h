@@ -91,6 +91,10 @@ enum status gguf_sort_names(struct gguf *g, struct error *e);
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *name);
 const struct gguf_kv *gguf_find(const struct gguf *g, const char *key);
 
+/* A row as it is stored; rows of stacked matrices are numbered through. */
+const void *gguf_tensor_row(const struct gguf_tensor *t, int64_t row);
+int64_t gguf_tensor_rows(const struct gguf_tensor *t); /* of all stacked matrices */
+
 /* Typed values. A missing key, another type or a value outside [low, high] is ERR_SHAPE, with a text that
  * names file and key. Integers of all widths are accepted for an integer. */
 enum status gguf_int(const struct gguf *g, const char *key, int64_t low, int64_t high, int64_t *out,

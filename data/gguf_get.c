@@ -44,6 +44,16 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
     return t ? *t : NULL;
 }
 
+int64_t gguf_tensor_rows(const struct gguf_tensor *t) {
+    return t->dims[1] * t->dims[2] * t->dims[3];
+}
+
+const void *gguf_tensor_row(const struct gguf_tensor *t, int64_t row) {
+    size_t bytes = type_row_bytes(t->type, t->dims[0]);
+    if (!t->planes) return (const uint8_t *)t->data + (size_t)row * bytes;
+    return (const uint8_t *)t->planes[row / t->dims[1]] + (size_t)(row % t->dims[1]) * bytes;
+}
+
 static enum status missing(const struct gguf *g, const char *key, const char *expected, struct error *e) {
     return fail(e, ERR_SHAPE, "%s: key %s is missing (expected %s)", g->path, key, expected);
 }

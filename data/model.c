@@ -13,6 +13,7 @@
 
 #include "data/gguf.h"
 #include "data/hf.h"
+#include "data/lora.h"
 #include "data/model_config.h"
 #include "data/names.h"
 
@@ -211,6 +212,8 @@ static void hash_header(struct model *m, const struct gguf *g) {
         m->file_bytes += f->map.size;
     }
     if (!m->hf) m->file_bytes = g->size;
+    for (int i = 0; i < m->n_adapters; i++)
+        sha256_update(&sha, SHA256_DIGEST_SIZE, lora_digest(m->adapters[i]));
     sha256_digest(&sha, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(m->header_sha256 + 2 * i, 3, "%02x", digest[i]);
 }
@@ -255,11 +258,37 @@ static enum status open_container(struct model *m, const char *path, struct erro
     return OK;
 }
 
+static enum status merge_adapters(struct model *m, const struct weighted_path *list, int n, struct error *e) {
+    if (!(m->adapters = calloc((size_t)n, sizeof *m->adapters)))
+        return fail(e, ERR_MEMORY, "%s: out of memory", m->index->path);
+    for (int i = 0; i < n; i++) {
+        TRY(lora_open(&m->adapters[i], list[i].path, list[i].weight, m->index, e));
+        m->n_adapters++;
+        TRY(lora_merge(m->adapters[i], m->index, e));
+    }
+    return OK;
+}
+
+static enum status add_adapters(struct model *m, const char *adapters, struct error *e) {
+    struct weighted_path *list;
+    int n;
+    if (!adapters) return OK;
+    TRY(weighted_paths_parse(adapters, 1, &list, &n, e));
+    enum status status = merge_adapters(m, list, n, e);
+    weighted_paths_free(list, n);
+    return status;
+}
+
 enum status model_open(struct model **out, const char *path, struct error *e) {
+    return model_open_lora(out, path, NULL, e);
+}
+
+enum status model_open_lora(struct model **out, const char *path, const char *adapters, struct error *e) {
     *out = NULL;
     struct model *m = calloc(1, sizeof *m);
     if (!m) return fail(e, ERR_MEMORY, "%s: out of memory", path);
     enum status status = open_container(m, path, e);
+    if (status == OK) status = add_adapters(m, adapters, e);
     if (status == OK) {
         struct opening o = {.m = m, .g = m->index, .e = e};
         status = fill(&o);
@@ -274,6 +303,8 @@ enum status model_open(struct model **out, const char *path, struct error *e) {
 
 void model_close(struct model *m) {
     if (!m) return;
+    for (int i = 0; i < m->n_adapters; i++) lora_close(m->adapters[i]);
+    free(m->adapters);
     gguf_close(m->gguf);
     hf_close(m->hf);
     for (int i = 0; m->layers && i < m->config.n_layers; i++) free(m->layers[i].experts);

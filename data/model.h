@@ -81,8 +81,10 @@ struct model {
     struct tensor norm;      /* [D] F32, the final RMSNorm */
     struct tensor head;      /* [V, D]; the same data as embedding when tied */
     int tied;
+    struct lora **adapters; /* [n_adapters], merged */
+    int n_adapters;
     char path[4096];
-    char header_sha256[65]; /* of everything before the tensor data, of all files, hex */
+    char header_sha256[65]; /* of everything before the tensor data, of all files, and of adapters, hex */
     uint64_t file_bytes;    /* of all files with tensors */
     uint64_t n_params;      /* weights in the file(s) */
     int synthetic;          /* 1: the file says that it was made by `lfm2 synth` */
@@ -96,6 +98,10 @@ struct model {
  * .safetensors files names it too). *out is NULL on error. Close with model_close(NULL is fine).
  * The files stay mapped until then. */
 enum status model_open(struct model **out, const char *path, struct error *e);
+
+/* The same with low-rank adapters added to the weights in memory (data/lora.h): "F[:factor],F[:factor],...",
+ * NULL for none. */
+enum status model_open_lora(struct model **out, const char *path, const char *adapters, struct error *e);
 void model_close(struct model *m);
 
 /* Tells the kernel that a tensor's mapped pages are not needed soon (they can be read again from the file),

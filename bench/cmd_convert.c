@@ -1,0 +1,150 @@
+/* cmd_convert: `lfm2 quantize` and `lfm2 convert`, two command lines of one converter. */
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/cmd.h"
+#include "bench/progress.h"
+#include "data/convert.h"
+
+static const char quantize_usage[] = "usage: lfm2 quantize [options] IN OUT.gguf TYPE [THREADS]\n\n"
+                                     "Writes a model with the tensor types that llama-quantize would choose "
+                                     "for TYPE: F32, F16, BF16, Q8_0, Q6_K,\n"
+                                     "Q5_K_M, Q4_K_M or Q4_0. IN is a GGUF file or a Hugging Face folder.";
+
+static const char convert_usage[] =
+    "usage: lfm2 convert IN -o OUT.gguf [--type TYPE] [--lora ADAPTER[:FACTOR]]\n"
+    "       lfm2 convert --merge MODEL:WEIGHT,MODEL:WEIGHT --base BASE -o OUT.gguf [--type TYPE]\n\n"
+    "Writes a Hugging Face folder (config.json, safetensors, tokenizer) or a GGUF file as one GGUF file.\n"
+    "--merge writes BASE + the sum of WEIGHT x (MODEL - BASE). All is computed in float32 and rounded once.";
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+struct shown {
+    struct progress line;
+    double start;
+};
+
+static void show(void *arg, uint64_t done, uint64_t total) {
+    struct shown *s = arg;
+    progress_show(&s->line, (double)done / (double)total, "%.2f of %.2f GB, %.0f MB/s", (double)done * 1e-9,
+                  (double)total * 1e-9, (double)done * 1e-6 / (seconds() - s->start + 1e-9));
+}
+
+static int available_cpus(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/* 0, or -1 with *e saying what cannot be. */
+static int check(const char *cmd, const struct convert_options *o, const char *type, int force,
+                 struct error *e) {
+    if (o->threads < 1 || o->threads > 1024)
+        fail(e, ERR_ARG, "%s: cannot use %d threads (expected 1 to 1024)", cmd, o->threads);
+    else if (type && !o->recipe)
+        fail(e, ERR_ARG, "%s: unknown type '%s' (expected one of: %s)", cmd, type, recipe_names);
+    else if (!force && access(o->out, F_OK) == 0)
+        fail(e, ERR_ARG, "%s: exists already; --force replaces it", o->out);
+    else
+        return 0;
+    return -1;
+}
+
+static int write_file(struct convert_options *o, struct error *e) {
+    struct shown shown = {.start = seconds()};
+    struct convert_result r;
+    o->progress = show;
+    o->progress_arg = &shown;
+    enum status status = convert_write(o, &r, e);
+    progress_end(&shown.line);
+    if (status != OK) return cmd_fail(e);
+    printf("%s: %s, %.4g million weights, %.3f GB from %.3f GB, %.1f s\n", o->out,
+           o->recipe ? o->recipe->name : "types kept", (double)r.n_params * 1e-6, (double)r.out_bytes * 1e-9,
+           (double)r.in_bytes * 1e-9, seconds() - shown.start);
+    if (r.n_fallback)
+        printf("%d tensors have rows that do not fit the blocks of their type: they became Q8_0 or F16\n",
+               r.n_fallback);
+    if (r.no_tokenizer) printf("there is no tokenizer in %s: the file takes token ids only\n", o->in);
+    return 0;
+}
+
+int cmd_quantize(int argc, char **argv) {
+    const char *words[4] = {0};
+    int n = 0, force = 0;
+    struct convert_options o = {.threads = available_cpus()};
+    struct error e = {0};
+    const struct option_spec specs[] = {
+        {"--allow-requantize", OPTION_FLAG, &o.allow_requantize, NULL,
+         "round weights a second time when IN is quantised already"},
+        {"-t,--threads", OPTION_INT, &o.threads, "N", "threads (default: all CPUs), also as the last word"},
+        {"--force", OPTION_FLAG, &force, NULL, "replace OUT.gguf when it exists"},
+        {0},
+    };
+    int parsed = options_parse(argc, argv, quantize_usage, specs, words, 4, &n, &e);
+    if (parsed) return parsed > 0 ? 0 : cmd_fail(&e);
+    if (n < 3) {
+        fail(&e, ERR_ARG, "quantize: %s is missing; see lfm2 quantize --help",
+             n == 0   ? "IN"
+             : n == 1 ? "OUT.gguf"
+                      : "TYPE");
+        return cmd_fail(&e);
+    }
+    if (n == 4) {
+        char *end;
+        long threads = strtol(words[3], &end, 10);
+        if (end == words[3] || *end || threads < 1 || threads > 1024) {
+            fail(&e, ERR_ARG, "quantize: bad number of threads (found '%s', expected 1 to 1024)", words[3]);
+            return cmd_fail(&e);
+        }
+        o.threads = (int)threads;
+    }
+    o.in = words[0];
+    o.out = words[1];
+    o.recipe = recipe_by_name(words[2]);
+    return check("quantize", &o, words[2], force, &e) ? cmd_fail(&e) : write_file(&o, &e);
+}
+
+int cmd_convert(int argc, char **argv) {
+    const char *in = NULL, *type = NULL, *base = NULL;
+    int n = 0, force = 0;
+    struct convert_options o = {.threads = available_cpus()};
+    struct error e = {0};
+    const struct option_spec specs[] = {
+        {"-o,--output", OPTION_TEXT, &o.out, "FILE", "the GGUF file to write"},
+        {"--type", OPTION_TEXT, &type, "TYPE",
+         "F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q4_K_M or Q4_0 (default: each tensor keeps its type)"},
+        {"--lora", OPTION_TEXT, &o.adapters, "F[:S]",
+         "add a PEFT adapter, S times (default 1); may be repeated"},
+        {"--merge", OPTION_TEXT, &o.merges, "M:W,M:W", "add W times what M differs by from --base"},
+        {"--base", OPTION_TEXT, &base, "MODEL", "what --merge starts from"},
+        {"--allow-requantize", OPTION_FLAG, &o.allow_requantize, NULL,
+         "round weights a second time when IN is quantised already"},
+        {"-t,--threads", OPTION_INT, &o.threads, "N", "threads (default: all CPUs)"},
+        {"--force", OPTION_FLAG, &force, NULL, "replace the output when it exists"},
+        {0},
+    };
+    int parsed = options_parse(argc, argv, convert_usage, specs, &in, 1, &n, &e);
+    if (parsed) return parsed > 0 ? 0 : cmd_fail(&e);
+    if (!o.out)
+        fail(&e, ERR_ARG, "convert: -o FILE is missing; see lfm2 convert --help");
+    else if (o.merges && !base)
+        fail(&e, ERR_ARG, "convert: --merge needs --base MODEL; see lfm2 convert --help");
+    else if (base && !o.merges)
+        fail(&e, ERR_ARG, "convert: --base is for --merge; see lfm2 convert --help");
+    else if (!in == !base)
+        fail(&e, ERR_ARG, "convert: %s; see lfm2 convert --help",
+             in ? "with --merge, the models are given by --merge and --base only"
+                : "the model to convert is missing");
+    if (e.code) return cmd_fail(&e);
+    o.in = in ? in : base;
+    o.recipe = type ? recipe_by_name(type) : NULL;
+    return check("convert", &o, type, force, &e) ? cmd_fail(&e) : write_file(&o, &e);
+}

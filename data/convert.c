@@ -1,0 +1,192 @@
+/* convert: decides types, copies keys, then makes pieces of whole rows. */
+#include "data/convert.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/pipeline.h"
+#include "data/source.h"
+
+enum { PIECE_WEIGHTS = 1 << 20 /* about; whole rows */ };
+
+struct job {
+    const struct convert_options *o;
+    struct source source;
+    const struct gguf *g;    /* of source.base */
+    enum tensor_type *types; /* [n_tensors], of the output */
+    int64_t *first_piece;    /* [n_tensors + 1] */
+    struct convert_result result;
+};
+
+static int is_quantised(enum tensor_type type) {
+    return type_info(type)->block > 1;
+}
+
+static int64_t rows_per_piece(const struct gguf_tensor *t) {
+    return t->dims[0] < PIECE_WEIGHTS ? PIECE_WEIGHTS / t->dims[0] : 1;
+}
+
+/* ---- plan ---- */
+
+static enum status choose_type(struct job *job, const struct recipe_facts *facts, uint64_t i,
+                               struct error *e) {
+    const struct gguf_tensor *t = &job->g->tensors[i];
+    const struct recipe *r = job->o->recipe;
+    int misfit = 0;
+    job->types[i] = r ? recipe_type(r, facts, job->g, t, &misfit) : t->type;
+    job->result.n_fallback += misfit;
+    int plain = t->type == job->types[i] && source_is_plain(&job->source, i);
+    if (is_quantised(t->type) && is_quantised(job->types[i]) && !plain && !job->o->allow_requantize)
+        return fail(
+            e, ERR_ARG,
+            "%s: tensor %s is %s already and would be rounded a second time, to %s; start from a file with "
+            "F32, F16 or BF16 weights, or allow it with --allow-requantize",
+            job->g->path, t->source, type_info(t->type)->name, type_info(job->types[i])->name);
+    job->first_piece[i + 1] =
+        job->first_piece[i] + (gguf_tensor_rows(t) + rows_per_piece(t) - 1) / rows_per_piece(t);
+    return OK;
+}
+
+static enum status plan(struct job *job, struct error *e) {
+    const struct config *c = &job->source.base->config;
+    struct recipe_facts facts = recipe_facts_of(job->g, c->n_layers, c->n_experts);
+    job->types = calloc(job->g->n_tensors + 1, sizeof *job->types);
+    job->first_piece = calloc(job->g->n_tensors + 1, sizeof *job->first_piece);
+    if (!job->types || !job->first_piece) return fail(e, ERR_MEMORY, "%s: out of memory", job->o->in);
+    for (uint64_t i = 0; i < job->g->n_tensors; i++) TRY(choose_type(job, &facts, i, e));
+    return OK;
+}
+
+/* ---- keys ---- */
+
+/* The type of most bytes decides what a file without a recipe is called. */
+static uint32_t file_type(const struct job *job) {
+    static const char *const names[] = {"F32", "F16", "BF16", "Q8_0", "Q6_K", "Q4_0"};
+    if (job->o->recipe) return job->o->recipe->file_type;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(job->source.base->recipe, names[i]) == 0) return recipe_by_name(names[i])->file_type;
+    return 0;
+}
+
+static int key_is(const struct gguf_kv *kv, const char *key) {
+    size_t n = strlen(key);
+    return kv->key.size >= n && memcmp(kv->key.data, key, n) == 0 && (kv->key.size == n || key[n - 1] == '.');
+}
+
+/* All keys but those that say how the input file was written. */
+static enum status put_keys(struct job *job, struct gguf_writer *w, struct error *e) {
+    int numbered = 0;
+    for (uint64_t i = 0; i < job->g->n_kv; i++) {
+        const struct gguf_kv *kv = &job->g->kv[i];
+        if (key_is(kv, "general.alignment") || key_is(kv, "split.")) continue;
+        if (key_is(kv, "general.file_type") && (job->o->recipe || kv->type != GGUF_U32)) continue;
+        if (key_is(kv, "general.quantization_version")) continue;
+        numbered |= key_is(kv, "general.file_type");
+        gguf_put_kv(w, kv);
+    }
+    if (!numbered) gguf_put_u32(w, "general.file_type", file_type(job));
+    gguf_put_u32(w, "general.quantization_version", 2);
+    (void)e;
+    return OK;
+}
+
+/* ---- pieces ---- */
+
+static enum status not_finite(const struct job *job, uint64_t t, int64_t row, struct error *e) {
+    return fail(e, ERR_SHAPE,
+                "%s: tensor %s: row %" PRId64 " holds a value that %s cannot (NaN, infinite or too large)",
+                job->g->path, job->g->tensors[t].source, row, type_info(job->types[t])->name);
+}
+
+static int all_finite(const float *x, int64_t n) {
+    float sum = 0; /* of zeros: 0 * NaN and 0 * Inf are NaN */
+    for (int64_t i = 0; i < n; i++) sum += 0 * x[i];
+    return sum == 0;
+}
+
+/* rows: room for three. */
+static enum status make_row(const struct job *job, uint64_t t, int64_t row, float *rows, uint8_t *out,
+                            struct error *e) {
+    int64_t n = job->g->tensors[t].dims[0];
+    source_row(&job->source, t, row, rows, rows + n);
+    quantize_row(job->types[t], rows, out, n);
+    dequantize_row(job->types[t], out, rows + n, n);
+    return all_finite(rows, n) && all_finite(rows + n, n) ? OK : not_finite(job, t, row, e);
+}
+
+static enum status make_piece(void *arg, int64_t piece, uint8_t *out, size_t *n_bytes, struct error *e) {
+    const struct job *job = arg;
+    uint64_t low = 0, high = job->g->n_tensors;
+    while (high - low > 1) {
+        uint64_t middle = (low + high) / 2;
+        if (job->first_piece[middle] <= piece)
+            low = middle;
+        else
+            high = middle;
+    }
+    const struct gguf_tensor *t = &job->g->tensors[low];
+    int64_t first = (piece - job->first_piece[low]) * rows_per_piece(t), last = first + rows_per_piece(t);
+    if (last > gguf_tensor_rows(t)) last = gguf_tensor_rows(t);
+    size_t row_bytes = type_row_bytes(job->types[low], t->dims[0]);
+    *n_bytes = (size_t)(last - first) * row_bytes;
+    int plain = t->type == job->types[low] && source_is_plain(&job->source, low);
+    float *rows = plain ? NULL : malloc(3 * (size_t)t->dims[0] * sizeof *rows);
+    if (!plain && !rows) return fail(e, ERR_MEMORY, "%s: out of memory", job->g->path);
+    enum status status = OK;
+    for (int64_t r = first; r < last && status == OK; r++, out += row_bytes) {
+        if (plain)
+            memcpy(out, gguf_tensor_row(t, r), row_bytes);
+        else
+            status = make_row(job, low, r, rows, out, e);
+    }
+    free(rows);
+    return status;
+}
+
+static enum status write_tensors(struct job *job, struct gguf_writer *w, struct error *e) {
+    const struct convert_options *o = job->o;
+    struct pipeline p = {.threads = o->threads,
+                         .n_pieces = job->first_piece[job->g->n_tensors],
+                         .make = make_piece,
+                         .arg = job,
+                         .progress = o->progress,
+                         .progress_arg = o->progress_arg};
+    for (uint64_t i = 0; i < job->g->n_tensors; i++) {
+        const struct gguf_tensor *t = &job->g->tensors[i];
+        int64_t rows = rows_per_piece(t) < gguf_tensor_rows(t) ? rows_per_piece(t) : gguf_tensor_rows(t);
+        size_t row_bytes = type_row_bytes(job->types[i], t->dims[0]);
+        if ((size_t)rows * row_bytes > p.most) p.most = (size_t)rows * row_bytes;
+        p.total += (uint64_t)gguf_tensor_rows(t) * row_bytes;
+        job->result.in_bytes += t->bytes;
+        job->result.n_params += (uint64_t)(t->dims[0] * gguf_tensor_rows(t));
+        gguf_put_tensor(w, t->name, job->types[i], t->n_dims, t->dims);
+    }
+    job->result.out_bytes = p.total;
+    TRY(gguf_writer_begin(w, e));
+    TRY(pipeline_run(&p, w, e));
+    return gguf_writer_finish(w, e);
+}
+
+static enum status run(struct job *job, struct gguf_writer *w, struct error *e) {
+    const struct convert_options *o = job->o;
+    TRY(source_open(&job->source, o->in, o->merges, o->adapters, e));
+    job->g = job->source.base->index;
+    TRY(plan(job, e));
+    TRY(put_keys(job, w, e));
+    return write_tensors(job, w, e);
+}
+
+enum status convert_write(const struct convert_options *o, struct convert_result *result, struct error *e) {
+    struct job job = {.o = o};
+    struct gguf_writer *w;
+    TRY(gguf_writer_new(&w, o->out, e));
+    enum status status = run(&job, w, e);
+    gguf_writer_free(w);
+    source_close(&job.source);
+    free(job.types);
+    free(job.first_piece);
+    if (result) *result = job.result;
+    return status;
+}
