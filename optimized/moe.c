@@ -176,8 +176,7 @@ void ffn_dense(struct worker *w, struct packed_layer *l, const struct rows *u) {
     ffn(w, &f, w->s->T);
 }
 
-/* s = sigmoid(logits); the k largest of s + bias, ties to the lower index; weights = s of the chosen / (sum +
- * 1e-6). */
+/* s = sigmoid(logits); the k largest of s + bias, ties to the lower index. */
 static void route(struct worker *w, const struct packed_layer *l, const float *u, int t) {
     struct session *s = w->s;
     const struct config *c = s->c;
@@ -185,7 +184,7 @@ static void route(struct worker *w, const struct packed_layer *l, const float *u
     for (int p = 0; p * PANEL < E; p++)
         s->k.gemm_f32(l->router + (size_t)p * PANEL * c->n_embd, c->n_embd, u, 0, 1, w->router + p * PANEL,
                       0);
-    float *score = s->scores + (size_t)t * E, sum = 0;
+    float *score = s->scores + (size_t)t * E;
     int32_t *chosen = s->chosen + (size_t)t * k;
     for (int e = 0; e < E; e++) score[e] = 1.0f / (1.0f + expf(-w->router[e]));
     float *rank = w->router;
@@ -200,6 +199,16 @@ static void route(struct worker *w, const struct packed_layer *l, const float *u
         for (; j > 0 && chosen[j - 1] > best; j--) chosen[j] = chosen[j - 1];
         chosen[j] = best;
     }
+}
+
+/* Weights = s of the experts used / (sum + 1e-6). */
+static void weigh(struct session *s, int layer, int t) {
+    const struct config *c = s->c;
+    int k = c->n_experts_used;
+    const float *score = s->scores + (size_t)t * c->n_experts;
+    int32_t *chosen = s->chosen + (size_t)t * k;
+    float sum = 0;
+    if (s->route) s->route(s->route_arg, layer, s->position + t, chosen);
     for (int i = 0; i < k; i++) sum += score[chosen[i]];
     float scale = c->expert_norm ? c->expert_scale / (sum + 1e-6f) : c->expert_scale;
     for (int i = 0; i < k; i++) s->weight[(size_t)t * k + i] = score[chosen[i]] * scale;
@@ -233,10 +242,13 @@ void ffn_moe(struct worker *w, struct packed_layer *l, int layer, const struct r
 
     atomic_int *counter = step_counter(w);
     for (int t; (t = next_unit(counter, T)) >= 0;) route(w, l, u->x + (size_t)t * u->x_stride, t);
-    pool_barrier(s->pool);
-    if (w->thread == 0) group(s);
-    pool_barrier(s->pool);
     report(w, TAP_ROUTER, layer, s->scores, c->n_experts, s->chosen);
+    pool_barrier(s->pool);
+    if (w->thread == 0) {
+        for (int t = 0; t < T; t++) weigh(s, layer, t);
+        group(s);
+    }
+    pool_barrier(s->pool);
     counter = step_counter(w);
     if (!f.same) {
         int with_float = l->experts[0].gate.kind == MATRIX_FLOAT || l->experts[0].up.kind == MATRIX_FLOAT;

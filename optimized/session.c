@@ -361,6 +361,8 @@ enum status session_open(struct session **out, const struct model *m, const stru
     s->packed_path = o->packed;
     s->tap = o->tap;
     s->tap_arg = o->tap_arg;
+    s->route = o->route;
+    s->route_arg = o->route_arg;
     kernels_select(&s->k, o->cpu_mask);
     enum status code = fill(s, e);
     if (code) {

@@ -61,6 +61,8 @@ struct session {
     size_t positions; /* max_tokens rounded up to KV blocks */
     tap_fn *tap;
     void *tap_arg;
+    route_fn *route;
+    void *route_arg;
 
     void *weights; /* all packed matrices, one mapping; NULL when they are in `packed` */
     size_t weights_bytes;

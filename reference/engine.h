@@ -35,6 +35,9 @@ struct tap_event {
 };
 typedef void tap_fn(void *arg, const struct tap_event *event);
 
+/* Replaces the k experts [k] of a token by those to use, ascending and different, each in [0, E). */
+typedef void route_fn(void *arg, int layer, int position, int32_t *experts);
+
 struct engine_options {
     int threads;        /* 0: one per available CPU */
     int max_tokens;     /* positions the session can hold; 0: 4096. Memory is taken for them in open */
@@ -44,6 +47,10 @@ struct engine_options {
     int no_pin;         /* 1: do not pin threads to CPUs */
     tap_fn *tap;        /* NULL: none. Timing runs leave it NULL */
     void *tap_arg;
+    route_fn *route; /* NULL: routers choose. Else called for every token of every mixture layer after
+                      * TAP_ROUTER reported the engine's own choice; weights are those of the experts used. So
+                      * that a near-tie in one engine's router does not hide what else differs */
+    void *route_arg;
 };
 
 struct session; /* each engine has its own */

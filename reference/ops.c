@@ -226,11 +226,16 @@ static void choose_experts(const float *p, const float *bias, int E, int k, int3
         }
 }
 
-void ref_router(float *p, const float *bias, int n, int E, int k, int normalise, float scale, int32_t *chosen,
-                float *weights) {
-    for (int t = 0; t < n; t++, p += E, chosen += k, weights += k) {
+void ref_router(float *p, const float *bias, int n, int E, int k, int32_t *chosen) {
+    for (int t = 0; t < n; t++, p += E, chosen += k) {
         for (int i = 0; i < E; i++) p[i] = (float)(1.0 / (1.0 + exp(-(double)p[i])));
         choose_experts(p, bias, E, k, chosen);
+    }
+}
+
+void ref_expert_weights(const float *p, const int32_t *chosen, int n, int E, int k, int normalise,
+                        float scale, float *weights) {
+    for (int t = 0; t < n; t++, p += E, chosen += k, weights += k) {
         double sum = 0;
         for (int j = 0; j < k; j++) sum += p[chosen[j]];
         double factor = normalise ? scale / (sum + 1e-6) : scale;

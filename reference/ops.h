@@ -60,9 +60,11 @@ void ref_short_conv(const float *bcx, const struct tensor *taps, float *state, i
 void ref_swiglu(float *gate, const float *up, int64_t n);
 
 /* Sigmoid router. p [n, E]: logits in, s = sigmoid(logit) out. Chosen are the k largest of s + bias (bias
- * NULL: of s), the lower index first among equals. chosen [n, k] in ascending order of index; weights [n, k]:
- * the chosen s without the bias, divided by (their sum + 1e-6) if normalise, times scale. */
-void ref_router(float *p, const float *bias, int n, int E, int k, int normalise, float scale, int32_t *chosen,
-                float *weights);
+ * NULL: of s), the lower index first among equals. chosen [n, k] in ascending order of index. */
+void ref_router(float *p, const float *bias, int n, int E, int k, int32_t *chosen);
+
+/* weights [n, k]: the chosen s without the bias, divided by (their sum + 1e-6) if normalise, times scale. */
+void ref_expert_weights(const float *p, const int32_t *chosen, int n, int E, int k, int normalise,
+                        float scale, float *weights);
 
 #endif

@@ -33,6 +33,8 @@ struct session {
     int max_tokens, max_batch, position;
     tap_fn *tap;
     void *tap_arg;
+    route_fn *route;
+    void *route_arg;
     struct memory *memory; /* [L] */
 
     /* Activations of one batch of n <= max_batch tokens. */
@@ -128,9 +130,12 @@ static void scatter_add(struct session *s, int count) {
 static void ffn_moe(struct session *s, const struct layer *l, int layer, int n) {
     const struct config *c = &s->model->config;
     ref_matmul(&s->workers, &l->router, s->u, n, s->p);
-    ref_router(s->p, l->router_bias.data, n, c->n_experts, c->n_experts_used, c->expert_norm, c->expert_scale,
-               s->chosen, s->weights);
+    ref_router(s->p, l->router_bias.data, n, c->n_experts, c->n_experts_used, s->chosen);
     report(s, TAP_ROUTER, layer, s->p, n, c->n_experts);
+    for (int t = 0; s->route && t < n; t++)
+        s->route(s->route_arg, layer, s->position + t, s->chosen + (size_t)t * (size_t)c->n_experts_used);
+    ref_expert_weights(s->p, s->chosen, n, c->n_experts, c->n_experts_used, c->expert_norm, c->expert_scale,
+                       s->weights);
 
     memset(s->y, 0, (size_t)n * (size_t)c->n_embd * sizeof *s->y);
     for (int e = 0; e < c->n_experts; e++) {
@@ -393,6 +398,8 @@ static enum status open_session(struct session **out, const struct model *m, con
     if (s->max_batch > s->max_tokens) s->max_batch = s->max_tokens;
     s->tap = o->tap;
     s->tap_arg = o->tap_arg;
+    s->route = o->route;
+    s->route_arg = o->route_arg;
     int64_t cols =
         larger(larger(c->n_embd, (int64_t)c->n_heads * c->head_dim), larger(c->n_ff, c->n_expert_ff));
     enum status status =
