@@ -7,13 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "bench/cmd.h"
 #include "bench/machine.h"
 #include "bench/parity.h"
 #include "bench/parity_rows.h"
+#include "bench/progress.h"
 #include "bench/records.h"
 
 struct arguments {
@@ -22,28 +21,17 @@ struct arguments {
     unsigned cpu_mask;
 };
 
-/* Progress on a terminal: which engine, how far, and when it will end. */
-struct progress {
-    int shown;
+/* Each engine has its own rate, so that the second starts its estimate afresh. */
+struct watch {
+    struct progress progress;
     const char *engine;
-    double start;
 };
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void show_progress(void *arg, const char *engine, int done, int total) {
-    struct progress *p = arg;
-    if (!p->shown) return;
-    if (p->engine != engine) p->start = now() - 1e-3;
-    p->engine = engine;
-    double spent = now() - p->start;
-    fprintf(stderr, "\rparity: %-10s layer pass %d of %d, %.1f/s, %.0f s to go   ", engine, done, total,
-            done / spent, spent / done * (total - done));
-    if (done == total) fprintf(stderr, "\r%70s\r", "");
+    struct watch *w = arg;
+    if (w->engine != engine) w->progress = (struct progress){0};
+    w->engine = engine;
+    progress_show(&w->progress, (double)done / total, "parity: %s, layer pass %d of %d", engine, done, total);
 }
 
 /* "1,5,7": returns how many, or -1 with *e filled. */
@@ -106,7 +94,7 @@ static void print_markdown(const struct model_row *m, const struct arguments *a,
     }
     printf("\n### logits\n\n");
     parity_print_logits(stdout, rows);
-    if (r->phase[PARITY_PREFILL].router.decisions) {
+    if (parity_has_router(rows)) {
         printf("\n### router\n\n");
         parity_print_router(stdout, rows);
     }
@@ -199,15 +187,16 @@ static enum status present(const struct arguments *a, const struct model *m, con
 
 static enum status one_model(const char *path, const struct arguments *a, json_t *all, int *passed,
                              struct error *e) {
-    struct progress progress = {.shown = isatty(STDERR_FILENO)};
+    struct watch watch = {0};
     struct parity_options o = {
-        .threads = a->threads, .cpu_mask = a->cpu_mask, .progress = show_progress, .progress_arg = &progress};
+        .threads = a->threads, .cpu_mask = a->cpu_mask, .progress = show_progress, .progress_arg = &watch};
     struct parity_result r = {0};
     struct model *m = NULL;
     int32_t *ids = NULL;
     enum status st = model_open_lora(&m, path, a->lora, e);
     if (st == OK) st = choose_ids(a, m, &o, &ids, e);
     if (st == OK) st = parity_run(&r, m, &o, e);
+    progress_end(&watch.progress);
     if (st == OK) st = present(a, m, &r, all, e);
     if (st == OK && !parity_passes(&r)) *passed = 0;
     parity_free(&r);
@@ -237,7 +226,7 @@ static enum status check_arguments(const struct arguments *a, struct error *e) {
     if (a->threads < 0) return fail(e, ERR_ARG, "parity: -t cannot be negative (found %d)", a->threads);
     if (strcmp(a->output, "md") && strcmp(a->output, "json"))
         return fail(e, ERR_ARG, "parity: unknown output format '%s' (expected md or json)", a->output);
-    return OK;
+    return a->record ? records_check(a->record, e) : OK;
 }
 
 int cmd_parity(int argc, char **argv) {

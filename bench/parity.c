@@ -8,7 +8,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/stats.h"
+
 const char *const parity_phase_names[PARITY_PHASES] = {"prefill", "decode"};
+const char *const parity_view_names[PARITY_VIEWS] = {"all", "unflipped", "routed"};
 static const char *const point_names[PARITY_POINTS] = {"mixer", "ffn", "residual stream"};
 
 /* One run of parity: what the reference said, and per (layer, position) how far the other one was. */
@@ -21,15 +24,21 @@ struct comparison {
     float *embedding; /* [n][D] */
     float *logits;    /* [n][V] */
     int32_t *experts; /* [L][n][k] */
+    float *scores;    /* [L][n][E] */
     double *margin;   /* [L][n] k-th minus (k+1)-th biased score */
     double *biased;   /* [E] scratch */
-    /* The comparison. */
+    /* The comparison, of one run. */
     struct difference *at;           /* [L][POINTS][n] */
     struct difference *at_embedding; /* [n] */
+    struct difference *at_middle;    /* [L][n] */
+    float *last;                     /* [n][D] the running engine's residual stream after the layer before */
+    float *sums;                     /* [2][D] scratch */
+    unsigned char *unexplained;      /* [L][n] */
     unsigned char *flipped;          /* [L][n] */
     /* What the running engine reported: 1 per row. */
     unsigned char *seen; /* [L][POINTS + 1][n], the last for the router; then [n] for the embedding */
     int storing;         /* 1 while the reference runs */
+    int routed;          /* 1 while the other engine runs a second time, with the reference's choices */
     int passes;          /* layer passes of this engine, for progress */
     struct parity_result *result;
     struct error fault; /* code 0: none */
@@ -70,20 +79,32 @@ static double router_margin(double *biased, const struct layer *layer, const flo
     return k < n_experts ? biased[k - 1] - biased[k] : INFINITY;
 }
 
+static double largest_difference(const float *a, const float *b, int n) {
+    double largest = 0;
+    for (int i = 0; i < n; i++) largest = fmax(largest, fabs((double)a[i] - b[i]));
+    return largest;
+}
+
 static void see_router(struct comparison *c, const struct tap_event *ev) {
     const struct layer *layer = &c->model->layers[ev->layer];
-    size_t k = (size_t)c->model->config.n_experts_used;
+    size_t k = (size_t)ev->k, E = (size_t)ev->dim;
     for (int t = 0; t < ev->n; t++) {
         size_t row = (size_t)ev->layer * (size_t)c->n + (size_t)(ev->position + t);
         int32_t *kept = c->experts + row * k;
+        float *scores = c->scores + row * E;
         const int32_t *chosen = ev->experts + (size_t)t * k;
+        const float *x = ev->x + (size_t)t * E;
         if (c->storing) {
             memcpy(kept, chosen, k * sizeof *kept);
-            c->margin[row] =
-                router_margin(c->biased, layer, ev->x + (size_t)t * (size_t)ev->dim, ev->dim, (int)k);
-        } else {
-            c->flipped[row] = memcmp(kept, chosen, k * sizeof *kept) != 0;
+            memcpy(scores, x, E * sizeof *scores);
+            c->margin[row] = router_margin(c->biased, layer, x, ev->dim, (int)k);
+            continue;
         }
+        c->flipped[row] = memcmp(kept, chosen, k * sizeof *kept) != 0;
+        /* Two scores that each move by at most d change places only when they were at most 2d apart. The rest
+         * allows for adding the bias in float32. */
+        c->unexplained[row] =
+            c->flipped[row] && !(c->margin[row] <= 2 * largest_difference(x, scores, ev->dim) + 1e-6);
     }
     note_bad(c, "router", ev->layer, ev->x, ev->n, ev->dim, ev->position);
 }
@@ -118,6 +139,23 @@ static int event_fits(struct comparison *c, const struct tap_event *ev) {
     return 0;
 }
 
+/* The residual stream between mixer and ffn is not tapped: it is what the layer was given plus what the mixer
+ * added, for each engine from its own values. */
+static void see_middle(struct comparison *c, const struct tap_event *ev, const float *want_added) {
+    size_t D = (size_t)ev->dim, n = (size_t)c->n;
+    const float *want_before =
+        ev->layer ? c->points + (((size_t)ev->layer - 1) * PARITY_POINTS + PARITY_RESIDUAL) * n * D
+                  : c->embedding;
+    for (size_t t = (size_t)ev->position, i = 0; i < (size_t)ev->n; i++, t++) {
+        float *got = c->sums, *want = c->sums + D;
+        for (size_t j = 0; j < D; j++) {
+            got[j] = c->last[t * D + j] + ev->x[i * D + j];
+            want[j] = want_before[t * D + j] + want_added[t * D + j];
+        }
+        difference_add(&c->at_middle[(size_t)ev->layer * n + t], got, want, ev->dim);
+    }
+}
+
 static size_t seen_bytes(const struct comparison *c) {
     return ((size_t)c->model->config.n_layers * (PARITY_POINTS + 1) + 1) * (size_t)c->n;
 }
@@ -133,6 +171,7 @@ static void see(void *arg, const struct tap_event *ev) {
     if (ev->point == TAP_EMBEDDING) {
         memset(c->seen + seen_bytes(c) - n + ev->position, 1, (size_t)ev->n);
         see_rows(c, ev, c->embedding, c->at_embedding);
+        memcpy(c->last + (size_t)ev->position * width, ev->x, (size_t)ev->n * width * sizeof *ev->x);
         note_bad(c, "embedding", -1, ev->x, ev->n, ev->dim, ev->position);
         return;
     }
@@ -145,6 +184,9 @@ static void see(void *arg, const struct tap_event *ev) {
     }
     size_t plane = ((size_t)ev->layer * PARITY_POINTS + (size_t)slot) * n;
     see_rows(c, ev, c->points + plane * width, c->at + plane);
+    if (!c->storing && slot == PARITY_MIXER) see_middle(c, ev, c->points + plane * width);
+    if (slot == PARITY_RESIDUAL)
+        memcpy(c->last + (size_t)ev->position * width, ev->x, (size_t)ev->n * width * sizeof *ev->x);
     note_bad(c, point_names[slot], ev->layer, ev->x, ev->n, ev->dim, ev->position);
     if (ev->point == TAP_LAYER_OUT && c->options->progress) {
         int total = c->model->config.n_layers * (1 + c->options->n_decode);
@@ -198,8 +240,8 @@ static void see_logits(struct comparison *c, const float *got, int position, int
         difference_add(&d, row, want, (int64_t)V);
         double kl = kl_divergence(row, want, (int)V);
         int same = argmax(row, (int)V) == argmax(want, (int)V);
-        add_logits(&phase->logits[PARITY_ALL], &d, kl, same);
-        if (!flipped_up_to(c, L - 1, position + t))
+        add_logits(&phase->logits[c->routed ? PARITY_ROUTED : PARITY_ALL], &d, kl, same);
+        if (!c->routed && !flipped_up_to(c, L - 1, position + t))
             add_logits(&phase->logits[PARITY_UNFLIPPED], &d, kl, same);
     }
 }
@@ -224,6 +266,13 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Sends every token where the reference sent it. */
+static void reference_route(void *arg, int layer, int position, int32_t *experts) {
+    const struct comparison *c = arg;
+    size_t k = (size_t)c->model->config.n_experts_used, row = (size_t)layer * (size_t)c->n + (size_t)position;
+    memcpy(experts, c->experts + row * k, k * sizeof *experts);
+}
+
 static enum status run_engine(struct comparison *c, struct error *e) {
     const struct engine *engine = engine_of(c);
     const struct config *g = &c->model->config;
@@ -241,12 +290,14 @@ static enum status run_engine(struct comparison *c, struct error *e) {
             return fail(e, ERR_MEMORY, "parity: out of memory for the logits of %d positions", c->n);
         logits = scratch;
     }
+    options.route = c->routed ? reference_route : NULL;
+    options.route_arg = c;
     memset(c->seen, 0, seen_bytes(c));
     c->passes = 0;
     enum status st = engine->open(&s, c->model, &options, e);
     double start = now();
     if (st == OK) st = feed_all(c, s, logits, e);
-    r->seconds[!c->storing] = now() - start;
+    if (!c->routed) r->seconds[!c->storing] = now() - start;
     if (st == OK) {
         char *text = c->storing ? r->want_describe : r->got_describe;
         engine->describe(s, text, sizeof r->got_describe);
@@ -257,12 +308,13 @@ static enum status run_engine(struct comparison *c, struct error *e) {
     return st;
 }
 
-static void add_router(struct parity_router *to, double margin, int flipped, int flipped_before) {
+static void add_router(struct parity_router *to, const struct comparison *c, size_t row, int flipped_before) {
+    double margin = c->margin[row];
     to->decisions++;
-    if (!flipped) return;
+    if (!c->flipped[row]) return;
     to->flips++;
-    if (flipped_before) return;
-    to->first++;
+    to->unexplained += c->unexplained[row];
+    to->first += !flipped_before;
     to->near_ties += margin < PARITY_NEAR_TIE;
     to->max_margin = fmax(to->max_margin, margin);
 }
@@ -277,12 +329,14 @@ static void summarise(struct comparison *c) {
             struct parity_layer *layer = &phase->layers[l];
             size_t row = (size_t)l * n + t;
             if (uses_router(c, l)) {
-                add_router(&layer->router, c->margin[row], c->flipped[row], flipped);
-                add_router(&phase->router, c->margin[row], c->flipped[row], flipped);
+                add_router(c->routed ? &layer->routed : &layer->router, c, row, flipped);
+                add_router(c->routed ? &phase->routed : &phase->router, c, row, flipped);
             }
             flipped |= c->flipped[row];
-            for (int view = 0; view < (flipped ? PARITY_UNFLIPPED : PARITY_VIEWS); view++) {
+            for (int view = 0; view < PARITY_VIEWS; view++) {
+                if ((view == PARITY_ROUTED) != c->routed || (view == PARITY_UNFLIPPED && flipped)) continue;
                 layer->positions[view]++;
+                difference_merge(&layer->middle[view], &c->at_middle[row]);
                 for (int p = 0; p < PARITY_POINTS; p++)
                     difference_merge(&layer->at[view][p],
                                      &c->at[((size_t)l * PARITY_POINTS + (size_t)p) * n + t]);
@@ -305,14 +359,20 @@ static enum status comparison_alloc(struct comparison *c, struct error *e) {
     c->embedding = take(n, D, sizeof(float));
     c->logits = take(n, (size_t)g->n_vocab, sizeof(float));
     c->experts = take(rows, k, sizeof(int32_t));
+    c->scores = take(rows, (size_t)g->n_experts, sizeof(float));
     c->margin = take(rows, 1, sizeof(double));
     c->at = take(rows, PARITY_POINTS, sizeof(struct difference));
     c->at_embedding = take(n, 1, sizeof(struct difference));
+    c->at_middle = take(rows, 1, sizeof(struct difference));
+    c->last = take(n, D, sizeof(float));
+    c->sums = take(2, D, sizeof(float));
     c->flipped = take(rows, 1, 1);
+    c->unexplained = take(rows, 1, 1);
     c->seen = take(seen_bytes(c), 1, 1);
     c->biased = take((size_t)g->n_experts, 1, sizeof(double));
     if (!c->points || !c->embedding || !c->logits || !c->experts || !c->margin || !c->at ||
-        !c->at_embedding || !c->flipped || !c->seen || !c->biased)
+        !c->at_embedding || !c->at_middle || !c->last || !c->sums || !c->flipped || !c->unexplained ||
+        !c->scores || !c->seen || !c->biased)
         return fail(e, ERR_MEMORY, "parity: out of memory for the activations of %d positions; ask for fewer",
                     c->n);
     return OK;
@@ -327,7 +387,12 @@ static void comparison_free(struct comparison *c) {
     free(c->biased);
     free(c->at);
     free(c->at_embedding);
+    free(c->at_middle);
+    free(c->last);
+    free(c->sums);
     free(c->flipped);
+    free(c->unexplained);
+    free(c->scores);
     free(c->seen);
 }
 
@@ -338,7 +403,40 @@ static enum status compare(struct comparison *c, struct error *e) {
     c->storing = 0;
     TRY(run_engine(c, e));
     summarise(c);
+    if (!c->model->config.n_experts) return OK;
+    size_t rows = (size_t)c->model->config.n_layers * (size_t)c->n;
+    memset(c->at, 0, rows * PARITY_POINTS * sizeof *c->at);
+    memset(c->at_middle, 0, rows * sizeof *c->at_middle);
+    memset(c->at_embedding, 0, (size_t)c->n * sizeof *c->at_embedding);
+    memset(c->flipped, 0, rows);
+    memset(c->unexplained, 0, rows);
+    c->routed = 1;
+    TRY(run_engine(c, e));
+    summarise(c);
     return OK;
+}
+
+/* Float matrices are multiplied in float32 by both engines; a block type may mean int8 activations. */
+static int has_block_type(const struct model *m) {
+    for (int l = 0; l < m->config.n_layers; l++) {
+        const struct layer *x = &m->layers[l];
+        const struct expert *first = x->ffn == FFN_MOE ? x->experts : NULL;
+        const struct tensor *all[] = {&x->conv_in,
+                                      &x->conv_out,
+                                      &x->q,
+                                      &x->k,
+                                      &x->v,
+                                      &x->o,
+                                      &x->gate,
+                                      &x->up,
+                                      &x->down,
+                                      first ? &first->gate : &x->gate,
+                                      first ? &first->up : &x->up,
+                                      first ? &first->down : &x->down};
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+            if (all[i]->data && type_info(all[i]->type) && type_info(all[i]->type)->block > 1) return 1;
+    }
+    return 0;
 }
 
 enum status parity_run(struct parity_result *out, const struct model *m, const struct parity_options *o,
@@ -350,6 +448,7 @@ enum status parity_run(struct parity_result *out, const struct model *m, const s
                     "parity: needs at least one token of prefill and no negative number of steps");
     c.n = o->n_prefill + o->n_decode;
     out->n_layers = m->config.n_layers;
+    out->int8 = has_block_type(m);
     for (int p = 0; p < PARITY_PHASES; p++) {
         out->phase[p].tokens = p == PARITY_PREFILL ? o->n_prefill : o->n_decode;
         out->phase[p].layers = calloc((size_t)out->n_layers, sizeof *out->phase[p].layers);
@@ -368,13 +467,6 @@ void parity_free(struct parity_result *r) {
 }
 
 void parity_ids(const struct model *m, uint64_t seed, int32_t *ids, int n) {
-    for (int i = 0; i < n; i++) {
-        /* splitmix64 of (seed, i): the same ids whatever n is */
-        uint64_t z = seed + 0x9e3779b97f4a7c15u * (uint64_t)(i + 1);
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-        z ^= z >> 31;
-        ids[i] = (int32_t)(z % (uint64_t)m->config.n_vocab);
-    }
+    for (int i = 0; i < n; i++) ids[i] = (int32_t)random_below(&seed, (uint64_t)m->config.n_vocab);
     if (n > 0 && m->config.bos_id >= 0 && m->config.bos_id < m->config.n_vocab) ids[0] = m->config.bos_id;
 }

@@ -3,8 +3,12 @@
  * position.
  *
  * A router may choose another set of experts when two scores are nearly equal ("flip"). Everything behind a
- * flip differs for that token, although neither engine is wrong; so all figures are given twice: over all
- * positions, and over those whose router sets agreed in every layer up to this one. */
+ * flip differs, for that token and, through attention and convolution, for later ones, although neither
+ * engine is wrong. So figures are given in three views: all        the engine routes for itself, all
+ * positions unflipped  of those, the positions whose sets agreed in every layer up to this one routed     a
+ * second run in which every token goes to the experts that the reference chose, all positions; nothing for
+ * models without routers, where it would repeat the first In the routed run each router still states its own
+ * choice, from inputs that no flip has touched. */
 #ifndef BENCH_PARITY_H
 #define BENCH_PARITY_H
 
@@ -14,7 +18,8 @@
 #include "reference/engine.h"
 
 enum parity_point { PARITY_MIXER, PARITY_FFN, PARITY_RESIDUAL, PARITY_POINTS };
-enum parity_view { PARITY_ALL, PARITY_UNFLIPPED, PARITY_VIEWS };
+enum parity_view { PARITY_ALL, PARITY_UNFLIPPED, PARITY_ROUTED, PARITY_VIEWS };
+extern const char *const parity_view_names[PARITY_VIEWS]; /* "all", "unflipped", "routed" */
 enum parity_phase_id { PARITY_PREFILL, PARITY_DECODE, PARITY_PHASES };
 extern const char *const parity_phase_names[PARITY_PHASES]; /* "prefill", "decode" */
 
@@ -23,17 +28,19 @@ extern const char *const parity_phase_names[PARITY_PHASES]; /* "prefill", "decod
 #define PARITY_NEAR_TIE 0.02
 
 struct parity_router {
-    int64_t decisions; /* (token, layer) pairs with a router */
-    int64_t flips;     /* of them: the chosen sets differ */
-    int64_t first;     /* of the flips: the token's sets agreed in all layers before */
-    int64_t near_ties; /* of the first flips: the reference's margin is below PARITY_NEAR_TIE */
-    double max_margin; /* largest margin of a first flip */
+    int64_t decisions;   /* (token, layer) pairs with a router */
+    int64_t flips;       /* of them: the chosen sets differ */
+    int64_t first;       /* of the flips: the token's sets agreed in all layers before */
+    int64_t near_ties;   /* of the flips: the reference's margin is below PARITY_NEAR_TIE */
+    int64_t unexplained; /* of the flips: no score moved by half the margin, so the choice itself is wrong */
+    double max_margin;   /* the reference's largest margin at a flip */
 };
 
 struct parity_layer {
     struct difference at[PARITY_VIEWS][PARITY_POINTS];
+    struct difference middle[PARITY_VIEWS]; /* the residual stream between mixer and ffn */
     int64_t positions[PARITY_VIEWS];
-    struct parity_router router; /* decisions 0 for dense layers */
+    struct parity_router router, routed; /* of the first and the second run; decisions 0 for dense layers */
 };
 
 struct parity_logits {
@@ -49,15 +56,16 @@ struct parity_phase {
     struct difference embedding;
     struct parity_layer *layers; /* [L] */
     struct parity_logits logits[PARITY_VIEWS];
-    struct parity_router router; /* all layers together */
+    struct parity_router router, routed; /* all layers together */
 };
 
 struct parity_result {
     int n_layers;
+    int int8; /* 1: some matrix of a layer has a type whose products take int8 activations */
     struct parity_phase phase[PARITY_PHASES];
     int64_t bad;        /* NaN or Inf, in either engine, at any tapped point or logit */
     char first_bad[96]; /* where: "optimized, layer 3, ffn, position 17"; "" when bad is 0 */
-    double seconds[2];  /* spent in engine_want, engine_got; for information */
+    double seconds[2];  /* of the reference, and of the first run of the other; for information */
     char got_describe[512], want_describe[512];
 };
 

@@ -22,11 +22,20 @@ static const struct field layer_fields[] = {
     F64(S, mixer_nmse_unflipped),
     F64(S, ffn_nmse_unflipped),
     F64(S, residual_nmse_unflipped),
+    F64(S, mixer_nmse_routed),
+    F64(S, ffn_nmse_routed),
+    F64(S, residual_nmse_routed),
+    F64(S, residual_max_routed),
     I64(S, router_decisions),
     I64(S, router_flips),
     I64(S, router_first_flips),
     I64(S, router_near_ties),
+    I64(S, router_unexplained),
     F64(S, router_max_margin),
+    I64(S, routed_flips),
+    I64(S, routed_near_ties),
+    I64(S, routed_unexplained),
+    F64(S, routed_max_margin),
 };
 #undef S
 #define S parity_logits_row
@@ -48,9 +57,23 @@ const struct table parity_layers_table = TABLE("parity_layers", layer_fields, pa
 const struct table parity_logits_table = TABLE("parity_logits", logits_fields, parity_logits_row);
 const struct table parity_bounds_table = TABLE("parity_bounds", bound_fields, parity_bound_row);
 
+static void fill_router(struct parity_layer_row *row, const struct parity_layer *l) {
+    row->router_decisions = l->router.decisions;
+    row->router_flips = l->router.flips;
+    row->router_first_flips = l->router.first;
+    row->router_near_ties = l->router.near_ties;
+    row->router_unexplained = l->router.unexplained;
+    row->router_max_margin = l->router.max_margin;
+    row->routed_flips = l->routed.flips;
+    row->routed_near_ties = l->routed.near_ties;
+    row->routed_unexplained = l->routed.unexplained;
+    row->routed_max_margin = l->routed.max_margin;
+}
+
 static void fill_layer(struct parity_layer_row *row, const struct layer *kind, const struct parity_layer *l) {
-    const struct difference *all = l->at[PARITY_ALL], *unflipped = l->at[PARITY_UNFLIPPED];
-    int some = l->positions[PARITY_UNFLIPPED] > 0;
+    const struct difference *all = l->at[PARITY_ALL], *unflipped = l->at[PARITY_UNFLIPPED],
+                            *routed = l->at[PARITY_ROUTED];
+    int some = l->positions[PARITY_UNFLIPPED] > 0, forced = l->positions[PARITY_ROUTED] > 0;
     snprintf(row->mixer, sizeof row->mixer, "%s", kind->mixer == MIXER_CONV ? "conv" : "attention");
     snprintf(row->ffn, sizeof row->ffn, "%s", kind->ffn == FFN_MOE ? "moe" : "dense");
     row->positions = l->positions[PARITY_ALL];
@@ -64,15 +87,15 @@ static void fill_layer(struct parity_layer_row *row, const struct layer *kind, c
     row->mixer_nmse_unflipped = some ? difference_nmse(&unflipped[PARITY_MIXER]) : NAN;
     row->ffn_nmse_unflipped = some ? difference_nmse(&unflipped[PARITY_FFN]) : NAN;
     row->residual_nmse_unflipped = some ? difference_nmse(&unflipped[PARITY_RESIDUAL]) : NAN;
-    row->router_decisions = l->router.decisions;
-    row->router_flips = l->router.flips;
-    row->router_first_flips = l->router.first;
-    row->router_near_ties = l->router.near_ties;
-    row->router_max_margin = l->router.max_margin;
+    row->mixer_nmse_routed = forced ? difference_nmse(&routed[PARITY_MIXER]) : NAN;
+    row->ffn_nmse_routed = forced ? difference_nmse(&routed[PARITY_FFN]) : NAN;
+    row->residual_nmse_routed = forced ? difference_nmse(&routed[PARITY_RESIDUAL]) : NAN;
+    row->residual_max_routed = forced ? routed[PARITY_RESIDUAL].max_abs : NAN;
+    fill_router(row, l);
 }
 
 static void fill_logits(struct parity_logits_row *row, int view, const struct parity_logits *l) {
-    snprintf(row->view, sizeof row->view, "%s", view == PARITY_ALL ? "all" : "unflipped");
+    snprintf(row->view, sizeof row->view, "%s", parity_view_names[view]);
     row->positions = l->positions;
     row->same_top1 = l->same_top1;
     row->nmse = l->positions ? difference_nmse(&l->difference) : NAN;
@@ -155,44 +178,71 @@ static const char *figure(char text[32], const char *format, double x) {
     return text;
 }
 
+int parity_has_router(const struct parity_rows *rows) {
+    for (size_t i = 0; i < rows->n_layers; i++)
+        if (rows->layers[i].router_decisions) return 1;
+    return 0;
+}
+
+/* What the rows of a view are, as a column of the tables. */
+static const char *view_text(const char *view) {
+    if (!strcmp(view, "unflipped")) return "own, equal ones only";
+    return strcmp(view, "routed") ? "own" : "reference's";
+}
+
 void parity_print_logits(FILE *to, const struct parity_rows *rows) {
     char a[32], b[32], c[32], d[32], f[32], g[32];
-    fprintf(to, "| phase | router sets | positions | logits NMSE | worst position | max abs | KL mean | KL "
-                "max | same "
-                "top-1 |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
+    int routers = parity_has_router(rows);
+    fprintf(to,
+            "| phase | router sets | positions | logits NMSE | worst position | max abs | KL mean | KL max | "
+            "same top-1 |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
     for (size_t i = 0; i < rows->n_logits; i++) {
         const struct parity_logits_row *r = &rows->logits[i];
-        int all = !strcmp(r->view, "all");
         double same = r->positions ? 100.0 * (double)r->same_top1 / (double)r->positions : NAN;
-        fprintf(to, "| %s | %s | %lld | %s | %s | %s | %s | %s | %s%s |\n", r->phase, all ? "any" : "equal",
-                (long long)r->positions, figure(a, "e", r->nmse), figure(b, "e", r->nmse_worst),
-                figure(c, "g", r->max_abs), figure(d, "e", r->kl_mean), figure(f, "e", r->kl_max),
-                figure(g, "1", same), isnan(same) ? "" : " %");
+        if (!routers && strcmp(r->view, "all")) continue;
+        fprintf(to, "| %s | %s | %lld | %s | %s | %s | %s | %s | %s%s |\n", r->phase,
+                routers ? view_text(r->view) : "none", (long long)r->positions, figure(a, "e", r->nmse),
+                figure(b, "e", r->nmse_worst), figure(c, "g", r->max_abs), figure(d, "e", r->kl_mean),
+                figure(f, "e", r->kl_max), figure(g, "1", same), isnan(same) ? "" : " %");
     }
+}
+
+static void print_router(FILE *to, const char *phase, const char *view, const struct parity_router *r) {
+    fprintf(to, "| %s | %s | %lld | %.2f %% | %lld | %lld | %lld | %.4f | ", phase, view_text(view),
+            (long long)r->decisions, 100.0 * (double)(r->decisions - r->flips) / (double)r->decisions,
+            (long long)r->flips, (long long)r->near_ties, (long long)r->unexplained, r->max_margin);
+    if (strcmp(view, "all"))
+        fprintf(to, "- |\n");
+    else
+        fprintf(to, "%lld |\n", (long long)r->first);
 }
 
 void parity_print_router(FILE *to, const struct parity_rows *rows) {
     fprintf(
         to,
-        "| phase | decisions | sets agree | flips | of them first of their token | near-ties (margin < %g) | "
-        "largest margin |\n|---|--:|--:|--:|--:|--:|--:|\n",
+        "| phase | experts used | decisions | sets agree | flips | near-ties (margin < %g) | unexplained | "
+        "largest margin | tokens with a flip |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n",
         PARITY_NEAR_TIE);
     for (size_t i = 0; i < rows->n_layers;) {
         const char *phase = rows->layers[i].phase;
-        struct parity_router sum = {0};
+        struct parity_router own = {0}, routed = {0};
         for (; i < rows->n_layers && !strcmp(rows->layers[i].phase, phase); i++) {
             const struct parity_layer_row *r = &rows->layers[i];
-            sum.decisions += r->router_decisions;
-            sum.flips += r->router_flips;
-            sum.first += r->router_first_flips;
-            sum.near_ties += r->router_near_ties;
-            sum.max_margin = fmax(sum.max_margin, r->router_max_margin);
+            own.decisions += r->router_decisions;
+            own.flips += r->router_flips;
+            own.first += r->router_first_flips;
+            own.near_ties += r->router_near_ties;
+            own.unexplained += r->router_unexplained;
+            own.max_margin = fmax(own.max_margin, r->router_max_margin);
+            routed.flips += r->routed_flips;
+            routed.near_ties += r->routed_near_ties;
+            routed.unexplained += r->routed_unexplained;
+            routed.max_margin = fmax(routed.max_margin, r->routed_max_margin);
         }
-        if (sum.decisions)
-            fprintf(to, "| %s | %lld | %.2f %% | %lld | %lld | %lld | %.4f |\n", phase,
-                    (long long)sum.decisions,
-                    100.0 * (double)(sum.decisions - sum.flips) / (double)sum.decisions, (long long)sum.flips,
-                    (long long)sum.first, (long long)sum.near_ties, sum.max_margin);
+        routed.decisions = own.decisions;
+        if (!own.decisions) continue;
+        print_router(to, phase, "all", &own);
+        print_router(to, phase, "routed", &routed);
     }
 }
 
@@ -212,18 +262,28 @@ void parity_print_bounds(FILE *to, const struct parity_rows *rows) {
 
 void parity_print_layers(FILE *to, const struct parity_rows *rows, const char *phase) {
     char a[32], b[32], c[32], d[32], f[32];
-    fprintf(to, "| layer | mixer | ffn | mixer NMSE | ffn NMSE | residual NMSE | residual max abs | residual "
-                "NMSE, equal "
-                "sets | positions with equal sets | flips | near-ties |\n"
-                "|--:|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+    int routers = parity_has_router(rows);
+    fprintf(to,
+            "| layer | mixer | ffn | mixer NMSE | ffn NMSE | residual NMSE | residual max abs |%s\n"
+            "|--:|---|---|--:|--:|--:|--:|%s\n",
+            routers ? " own experts: residual NMSE | equal sets so far: residual NMSE | positions | flips | "
+                      "near-ties |"
+                    : "",
+            routers ? "--:|--:|--:|--:|--:|" : "");
     for (size_t i = 0; i < rows->n_layers; i++) {
         const struct parity_layer_row *r = &rows->layers[i];
         if (strcmp(r->phase, phase)) continue;
-        fprintf(to, "| %lld | %s | %s | %s | %s | %s | %s | %s | %lld of %lld | %lld | %lld |\n",
-                (long long)r->layer, r->mixer, r->ffn, figure(a, "e", r->mixer_nmse),
-                figure(b, "e", r->ffn_nmse), figure(c, "e", r->residual_nmse),
-                figure(d, "g", r->residual_max), figure(f, "e", r->residual_nmse_unflipped),
-                (long long)r->unflipped, (long long)r->positions, (long long)r->router_flips,
-                (long long)r->router_near_ties);
+        fprintf(to, "| %lld | %s | %s | %s | %s | %s | %s |", (long long)r->layer, r->mixer, r->ffn,
+                figure(a, "e", routers ? r->mixer_nmse_routed : r->mixer_nmse),
+                figure(b, "e", routers ? r->ffn_nmse_routed : r->ffn_nmse),
+                figure(c, "e", routers ? r->residual_nmse_routed : r->residual_nmse),
+                figure(d, "g", routers ? r->residual_max_routed : r->residual_max));
+        if (routers)
+            fprintf(to, " %s | %s | %lld of %lld | %lld | %lld |", figure(a, "e", r->residual_nmse),
+                    figure(f, "e", r->residual_nmse_unflipped), (long long)r->unflipped,
+                    (long long)r->positions, (long long)r->router_flips, (long long)r->router_near_ties);
+        fprintf(to, "\n");
     }
+    if (routers)
+        fprintf(to, "\nThe first four figures: every token sent to the experts that the reference chose.\n");
 }

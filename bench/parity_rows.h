@@ -9,7 +9,7 @@
 #include "data/records.h"
 
 /* NMSE and largest absolute error of what the mixer and the ffn add, and of the residual stream after the
- * layer. "unflipped": over the positions whose router sets agreed up to and including this layer. */
+ * layer.  "unflipped" and "routed": the views of bench/parity.h; NaN where a view has no positions. */
 struct parity_layer_row {
     char phase[16]; /* "prefill", "decode" */
     int64_t layer;
@@ -18,13 +18,16 @@ struct parity_layer_row {
     double mixer_nmse, ffn_nmse, residual_nmse;
     double mixer_max, ffn_max, residual_max;
     double mixer_nmse_unflipped, ffn_nmse_unflipped, residual_nmse_unflipped;
-    int64_t router_decisions, router_flips, router_first_flips, router_near_ties;
+    double mixer_nmse_routed, ffn_nmse_routed, residual_nmse_routed, residual_max_routed;
+    int64_t router_decisions, router_flips, router_first_flips, router_near_ties, router_unexplained;
     double router_max_margin;
+    int64_t routed_flips, routed_near_ties, routed_unexplained; /* in the run with the reference's choices */
+    double routed_max_margin;
 };
 
 struct parity_logits_row {
     char phase[16];
-    char view[16]; /* "all", "unflipped" */
+    char view[16]; /* "all", "unflipped", "routed" */
     int64_t positions, same_top1;
     double nmse, nmse_worst, max_abs, kl_mean, kl_max;
 };
@@ -49,6 +52,9 @@ enum status parity_rows_make(struct parity_rows *out, const struct model *m, con
 void parity_rows_store(struct record *to, const struct parity_rows *rows);
 enum status parity_rows_read(struct parity_rows *out, const struct records *f, int run, struct error *e);
 void parity_rows_free(struct parity_rows *rows); /* a zeroed struct is fine */
+
+/* 1 when any layer has a router. */
+int parity_has_router(const struct parity_rows *rows);
 
 /* Markdown tables. */
 void parity_print_logits(FILE *to, const struct parity_rows *rows);

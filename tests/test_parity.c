@@ -8,6 +8,7 @@
 
 #include "bench/metrics.h"
 #include "bench/parity.h"
+#include "tests/tiny.h"
 
 Test(metrics, nmse_by_hand) {
     struct difference d = {0}, more = {0};
@@ -70,6 +71,7 @@ static struct {
     float logit_add; /* to logit 0 of position */
     int flip_layer;  /* the set of `position` differs in this layer; -1: none */
     float margin;    /* of the reference's choice there */
+    int same_scores; /* 1: the wrong choice is made with the right scores */
     int mute_layer;  /* reports nothing of this layer; -1: none */
     int wide;        /* reports one position too many */
 } wrong;
@@ -117,8 +119,9 @@ static void report_router(struct session *s, int layer, int n, int guilty) {
         for (int i = 0; i < E; i++) x[t * E + i] = 0.01f * (float)i;
         int here = layer == wrong.flip_layer && s->position + t == wrong.position;
         x[t * E + 2] = 0.9f;
-        x[t * E + 5] = 0.8f;
-        x[t * E + 6] = here ? 0.8f - wrong.margin : 0.3f;
+        int swapped = here && guilty && !wrong.same_scores;
+        x[t * E + (swapped ? 6 : 5)] = 0.8f;
+        x[t * E + (swapped ? 5 : 6)] = here ? 0.8f - wrong.margin : 0.3f;
         chosen[t * K] = 2;
         chosen[t * K + 1] = here && guilty ? 6 : 5;
     }
@@ -246,7 +249,7 @@ Test(parity, nan_anywhere_fails) {
         wrong.layer = points[i] == TAP_EMBEDDING ? -1 : 3;
         wrong.position = 5, wrong.point = points[i], wrong.add = i % 2 ? NAN : INFINITY;
         cr_assert_eq(compare(&r, &e), OK, "%s", e.text);
-        cr_assert_eq(r.bad, D, "%s: %lld", names[i], (long long)r.bad);
+        cr_assert_eq(r.bad, 2 * D, "%s: %lld, both runs count", names[i], (long long)r.bad);
         cr_assert(strstr(r.first_bad, "suspect") && strstr(r.first_bad, names[i]) &&
                       strstr(r.first_bad, "position 5"),
                   "%s", r.first_bad);
@@ -258,12 +261,12 @@ Test(parity, nan_anywhere_fails) {
     nothing_wrong();
     wrong.position = PREFILL, wrong.logit_add = NAN;
     cr_assert_eq(compare(&r, &e), OK, "%s", e.text);
-    cr_assert_eq(r.bad, 1);
+    cr_assert_eq(r.bad, 2);
     cr_assert_not(parity_passes(&r));
     parity_free(&r);
 }
 
-Test(parity, a_near_tie_is_told_from_a_clear_flip) {
+Test(parity, flips_are_counted_and_near_ties_told_apart) {
     for (int clear = 0; clear < 2; clear++) {
         struct parity_result r;
         struct error e = {0};
@@ -274,8 +277,9 @@ Test(parity, a_near_tie_is_told_from_a_clear_flip) {
         cr_assert_eq(p->router.flips, 1);
         cr_assert_eq(p->router.first, 1);
         cr_assert_eq(p->router.near_ties, !clear);
+        cr_assert_eq(p->router.unexplained, 0);
         cr_assert_float_eq(p->router.max_margin, wrong.margin, 1e-6);
-        cr_assert_eq(parity_passes(&r), !clear);
+        cr_assert(parity_passes(&r));
         /* from the flip on, that position is left out of the second view */
         cr_assert_eq(p->layers[0].positions[PARITY_UNFLIPPED], PREFILL);
         cr_assert_eq(p->layers[1].positions[PARITY_UNFLIPPED], PREFILL - 1);
@@ -283,6 +287,17 @@ Test(parity, a_near_tie_is_told_from_a_clear_flip) {
         cr_assert_eq(p->logits[PARITY_UNFLIPPED].positions, PREFILL - 1);
         parity_free(&r);
     }
+}
+
+/* What an engine that forgets the router's bias does: right scores, wrong experts. */
+Test(parity, another_choice_from_the_same_scores_fails) {
+    struct parity_result r;
+    struct error e = {0};
+    wrong.position = PREFILL, wrong.flip_layer = 2, wrong.margin = 0.01f, wrong.same_scores = 1;
+    cr_assert_eq(compare(&r, &e), OK, "%s", e.text);
+    cr_assert_eq(r.phase[PARITY_DECODE].layers[2].router.unexplained, 1);
+    cr_assert_not(parity_passes(&r));
+    parity_free(&r);
 }
 
 Test(parity, an_engine_that_reports_too_little_or_too_much_is_an_error) {
@@ -316,4 +331,90 @@ Test(parity, every_bound_has_a_reason) {
         cr_assert(parity_bounds[i].why && strlen(parity_bounds[i].why) > 20, "%s", parity_bounds[i].name);
         cr_assert(parity_bounds[i].found);
     }
+}
+
+/* The real engines on tiny models: every kind of layer, sound and with one layer's norm altered for one of
+ * them. */
+static struct model altered;
+
+static enum status open_altered(struct session **out, const struct model *m, const struct engine_options *o,
+                                struct error *e) {
+    (void)m;
+    return engine_optimized.open(out, &altered, o, e);
+}
+
+static enum status run_tiny(struct parity_result *r, const char *arch, enum tensor_type type, int alter,
+                            float factor, struct error *e) {
+    char folder[256], path[300];
+    struct tiny_spec spec = tiny_default(arch);
+    struct model *m = NULL;
+    int32_t ids[40 + 6];
+    spec.type = spec.embedding = type;
+    cr_assert_eq(tiny_directory(folder, sizeof folder), 0);
+    snprintf(path, sizeof path, "%s/tiny.gguf", folder);
+    cr_assert_eq(tiny_write(path, &spec, e), OK, "%s", e->text);
+    cr_assert_eq(model_open(&m, path, e), OK, "%s", e->text);
+    parity_ids(m, 3, ids, 46);
+    struct engine wrapped = engine_optimized;
+    struct parity_options o = {.threads = 2, .ids = ids, .n_prefill = 40, .n_decode = 6};
+    struct layer *copy = calloc((size_t)m->config.n_layers, sizeof *copy);
+    float *norm = calloc((size_t)m->config.n_embd, sizeof *norm);
+    if (alter >= 0) {
+        memcpy(copy, m->layers, (size_t)m->config.n_layers * sizeof *copy);
+        memcpy(norm, m->layers[alter].ffn_norm.data, (size_t)m->config.n_embd * sizeof *norm);
+        for (int i = 0; i < m->config.n_embd; i += 2) norm[i] *= factor;
+        altered = *m;
+        altered.layers = copy;
+        copy[alter].ffn_norm.data = norm;
+        wrapped.open = open_altered;
+        o.got = &wrapped;
+    }
+    enum status st = parity_run(r, m, &o, e);
+    model_close(m);
+    tiny_directory_remove(folder);
+    free(copy);
+    free(norm);
+    return st;
+}
+
+static const char *const archs[] = {"lfm2moe", "lfm2", "qwen3"};
+
+Test(parity, the_real_engines_agree) {
+    static const enum tensor_type types[] = {TYPE_Q4_0, TYPE_Q8_0, TYPE_F16};
+    for (size_t a = 0; a < 3; a++)
+        for (size_t t = 0; t < 3; t++) {
+            struct parity_result r;
+            struct error e = {0};
+            cr_assert_eq(run_tiny(&r, archs[a], types[t], -1, 1, &e), OK, "%s", e.text);
+            for (int i = 0; i < n_parity_bounds; i++)
+                cr_expect(parity_bound_holds(&parity_bounds[i], &r), "%s %s: %s: found %g, limit %g",
+                          archs[a], type_info(types[t])->name, parity_bounds[i].name,
+                          parity_bounds[i].found(&r), parity_bounds[i].limit);
+            /* int8 activations cost something, f16 keys and values little: were both sides the same code,
+             * there would be nothing */
+            double nmse = difference_nmse(&r.phase[PARITY_PREFILL].logits[PARITY_ALL].difference);
+            cr_expect(types[t] == TYPE_F16 ? nmse > 1e-12 && nmse < 1e-5 : nmse > 1e-5, "%s %s: %g", archs[a],
+                      type_info(types[t])->name, nmse);
+            parity_free(&r);
+        }
+}
+
+/* Half of one norm is wrong: by a half where activations are int8, by two hundredths where all is float. */
+Test(parity, a_wrong_layer_in_the_real_engine_fails) {
+    for (int is_float = 0; is_float < 2; is_float++)
+        for (size_t a = 0; a < 3; a++)
+            for (int layer = 0; layer < 4; layer++) {
+                struct parity_result r;
+                struct error e = {0};
+                cr_assert_eq(run_tiny(&r, archs[a], is_float ? TYPE_F16 : TYPE_Q8_0, layer,
+                                      is_float ? 1.02f : 1.5f, &e),
+                             OK, "%s", e.text);
+                cr_expect_not(parity_passes(&r), "%s, layer %d", archs[a], layer);
+                const struct parity_layer *l = r.phase[PARITY_PREFILL].layers;
+                double before = layer ? difference_nmse(&l[layer - 1].at[PARITY_UNFLIPPED][PARITY_FFN]) : 0;
+                double here = difference_nmse(&l[layer].at[PARITY_ALL][PARITY_FFN]);
+                cr_expect_gt(here, 10 * before, "%s, layer %d: %g before, %g here", archs[a], layer, before,
+                             here);
+                parity_free(&r);
+            }
 }
