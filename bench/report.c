@@ -1,0 +1,288 @@
+/* report: the page. Sections in reading order; each says so when the record has nothing for it. */
+#include "bench/report.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share", "parity"};
+
+void md_text(FILE *to, const char *text) {
+    for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
+        if (*s == '|' || *s == '<' || *s == '`') fputc('\\', to);
+        fputc(*s < 32 || *s == 127 ? ' ' : *s, to);
+    }
+}
+
+const char *md_rate(char out[32], double x) {
+    if (!(x > 0) || isinf(x))
+        snprintf(out, 32, "-");
+    else
+        snprintf(out, 32, x >= 1000 ? "%.0f" : x >= 10 ? "%.1f" : "%.2f", x);
+    return out;
+}
+
+void report_prefix(char *out, size_t size, const struct report_source *s, int n_sources) {
+    const char *dot = strrchr(s->name, '.');
+    int stem = (int)(dot ? (size_t)(dot - s->name) : strlen(s->name));
+    snprintf(out, size, "%.*s%s", n_sources > 1 ? stem : 0, s->name, n_sources > 1 ? "-" : "");
+}
+
+int report_has_figure(const struct report_source *s, enum report_figure figure) {
+    int found = 0;
+    if (figure == FIGURE_PARITY) return s->n_parity > 0;
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        enum report_test test = report_test_of(&s->speeds[i]);
+        if (figure == FIGURE_PREFILL)
+            found |= test == TEST_PREFILL && s->speeds[i].n_depth == 0;
+        else if (figure == FIGURE_DECODE)
+            found |= test == TEST_DECODE;
+        else
+            found |= test != TEST_MIXED && s->speeds[i].limit_ts > 0;
+    }
+    return found;
+}
+
+static void print_figure(FILE *to, const struct report_source *s, enum report_figure figure,
+                         const char *prefix, const char *text) {
+    if (!report_has_figure(s, figure)) return;
+    fprintf(to, "![%s](plots/%s%s.svg)\n\n", text, prefix, report_figure_names[figure]);
+}
+
+static int any_synthetic(const struct report_source *s) {
+    for (size_t i = 0; i < s->n_models; i++)
+        if (s->models[i].synthetic) return 1;
+    return 0;
+}
+
+static void print_line(FILE *to, const char *name, const char *value) {
+    fprintf(to, "| %s | ", name);
+    md_text(to, value);
+    fprintf(to, " |\n");
+}
+
+static void print_machine(FILE *to, const struct report_source *s) {
+    const struct report_run *r = s->machine;
+    fprintf(to, "## What was measured where\n\n| | |\n|---|---|\n");
+    print_line(to, "CPU", r->cpu);
+    if (r->cores >= 0) fprintf(to, "| CPUs used | %lld |\n", (long long)r->cores);
+    print_line(to, "caches", r->caches);
+    print_line(to, "instruction sets used", r->isa);
+    if (r->memory_bytes > 0) fprintf(to, "| memory | %.1f GB |\n", 1e-9 * (double)r->memory_bytes);
+    print_line(to, "system", r->os);
+    print_line(to, "kernel", r->kernel);
+    print_line(to, "compiler", r->compiler);
+    print_line(to, "flags", r->flags);
+    fprintf(to, "\n| run | time (UTC) | commit | remarks |\n|---|---|---|---|\n");
+    for (int i = 0; i < s->n_runs; i++) {
+        const struct report_run *run = &s->runs[i];
+        fprintf(to, "| %s%s%s | ", run->name, run->preset[0] ? ", preset " : "", run->preset);
+        md_text(to, run->time);
+        fprintf(to, " | %.12s%s | ", run->commit, run->dirty == 1 ? ", modified" : "");
+        if (strcmp(run->cpu, r->cpu)) {
+            fprintf(to, "on another CPU: ");
+            md_text(to, run->cpu);
+            fprintf(to, ". ");
+        }
+        md_text(to, run->warnings);
+        if (run->warnings[0] && run->notes[0]) fprintf(to, ". ");
+        md_text(to, run->notes);
+        fprintf(to, " |\n");
+    }
+}
+
+static void print_models(FILE *to, const struct report_source *s) {
+    fprintf(
+        to,
+        "\n| model | architecture | recipe | weights | file, GB | read per token, GB | GMAC per token (head "
+        "extra) | header SHA-256 |\n|---|---|---|---|--:|--:|--:|---|\n");
+    for (size_t i = 0; i < s->n_models; i++) {
+        const struct model_row *m = &s->models[i];
+        fprintf(to, "| ");
+        md_text(to, m->name);
+        fprintf(to, " | %s | %s | %.2f G, %s | %.3f | %.3f | %.3f (%.3f) | `%.16s` |\n", m->arch, m->recipe,
+                1e-9 * (double)m->params, m->synthetic ? "**synthetic**" : "as in the file",
+                1e-9 * (double)m->bytes, 1e-9 * m->bytes_per_token, 1e-9 * m->macs_per_token,
+                1e-9 * m->head_macs, m->header_sha256);
+    }
+    fprintf(to, "\n");
+    if (any_synthetic(s))
+        fprintf(
+            to,
+            "**The weights marked synthetic are seeded random numbers in the model's real shapes and types** "
+            "(`lfm2 synth`), not trained ones. The same bytes are read and the same products computed as "
+            "with "
+            "trained weights; but a trained router spreads tokens over the experts in its own way, which can "
+            "move the speed of mixture layers, and how far int8 activations move a trained model's answers "
+            "is not measured here.\n\n");
+}
+
+static void print_speed(FILE *to, const struct report_source *s, const char *prefix) {
+    fprintf(to, "## Speed\n\n");
+    if (!s->n_speeds) {
+        fprintf(to, "Not in this record; `lfm2 bench --record FILE` adds it.\n\n");
+        return;
+    }
+    print_figure(to, s, FIGURE_PREFILL, prefix, "Prefill speed against prompt length");
+    print_figure(to, s, FIGURE_DECODE, prefix, "Decode speed against context");
+    print_figure(to, s, FIGURE_SHARE, prefix, "Share of the machine's limit");
+    fprintf(to, "`ppN`: tokens per second while reading a prompt of N tokens; `tgN`: while decoding N tokens "
+                "one by one; "
+                "`@ dM`: after M tokens of context. Medians over repetitions with a 95 %% bootstrap "
+                "interval. Limit: what "
+                "this machine's own measured read bandwidth or int8 peak (below) allows for the bytes and "
+                "multiply-accumulates of a token, whichever is less.\n");
+    report_speeds(to, s);
+    fprintf(to, "\n");
+}
+
+static void print_parity(FILE *to, const struct report_source *s, const char *prefix) {
+    fprintf(to, "## Agreement with the reference\n\n");
+    if (!s->n_parity) {
+        fprintf(to, "Not in this record; `lfm2 parity --record FILE` adds it.\n\n");
+        return;
+    }
+    fprintf(
+        to,
+        "The float32 reference and the optimized engine read the same file and are fed the same ids. NMSE is "
+        "the squared error over the squared reference; KL is of the optimized next-token distribution from "
+        "the reference's, in nats. A router may choose another expert when two scores are nearly equal, and "
+        "with random weights everything behind such a flip differs. So models with routers are run twice: "
+        "with their own choices, and with every token sent to the experts that the reference chose. The "
+        "second is judged; of the first, that every flip is explained by its scores.\n\n");
+    print_figure(to, s, FIGURE_PARITY, prefix, "Error of the residual stream by layer");
+    for (size_t i = 0; i < s->n_parity; i++) {
+        const struct report_parity *p = &s->parity[i];
+        fprintf(to, "### ");
+        md_text(to, p->model.name);
+        fprintf(to,
+                ", %s%s: %s\n\n%lld tokens of prefill, %lld decode steps.\n\n- reference: ", p->model.recipe,
+                p->model.synthetic ? ", **synthetic weights**" : "", p->passed ? "pass" : "**FAIL**",
+                (long long)p->n_prefill, (long long)p->n_decode);
+        md_text(to, p->reference);
+        fprintf(to, "\n- optimized: ");
+        md_text(to, p->optimized);
+        fprintf(to, "\n\n");
+        parity_print_bounds(to, &p->rows);
+        fprintf(to, "\n");
+        parity_print_logits(to, &p->rows);
+        fprintf(to, "\n");
+        if (parity_has_router(&p->rows)) {
+            parity_print_router(to, &p->rows);
+            fprintf(to, "\n");
+        }
+        fprintf(to, "<details><summary>layer by layer, prefill</summary>\n\n");
+        parity_print_layers(to, &p->rows, "prefill");
+        fprintf(to, "\n</details>\n\n<details><summary>layer by layer, decode</summary>\n\n");
+        parity_print_layers(to, &p->rows, "decode");
+        fprintf(to, "\n</details>\n\n");
+    }
+}
+
+static void print_kernels(FILE *to, const struct report_source *s) {
+    int64_t passed = 0, cases = 0;
+    char a[32], b[32], c[32];
+    fprintf(to, "## Kernels\n\n");
+    if (!s->n_kernels) {
+        fprintf(to, "Not in this record; `lfm2 kernels --check --bench --record FILE` adds them.\n\n");
+        return;
+    }
+    for (size_t i = 0; i < s->n_kernels; i++) {
+        passed += s->kernels[i].pass != 0;
+        cases += s->kernels[i].cases;
+    }
+    fprintf(to,
+            "%lld of %zu rows passed, %lld cases compared with the oracle. The rows this machine's dispatch "
+            "takes, "
+            "weights cold:\n\n| op | variant | shape | threads | µs | GB/s | GMAC/s | share of the limit | × "
+            "scalar | "
+            "error, %% of its bound | |\n|---|---|---|--:|--:|--:|--:|--:|--:|--:|---|\n",
+            (long long)passed, s->n_kernels, (long long)cases);
+    for (size_t i = 0; i < s->n_kernels; i++) {
+        const struct kernel_row *k = &s->kernels[i];
+        if (!k->chosen) continue;
+        fprintf(to, "| %s | %s | ", k->op, k->isa);
+        md_text(to, k->shape);
+        fprintf(to, " | %lld | %s | %s | %s | ", (long long)k->threads, md_rate(a, 1e-3 * k->median_ns),
+                md_rate(b, k->gb_s), md_rate(c, k->gmac_s));
+        if (k->share_of_limit > 0)
+            fprintf(to, "%.0f %% of %s", 100 * k->share_of_limit, k->limited_by);
+        else
+            fprintf(to, "-");
+        fprintf(to, " | %s | %.1f | %s%s |\n", md_rate(a, k->times_scalar), 100 * k->error_share,
+                k->pass ? "PASS" : "**FAIL**",
+                k->fastest || !(k->median_ns > 0) ? "" : ", not the fastest row");
+    }
+    fprintf(to, "\n");
+}
+
+static void print_limits_table(FILE *to, const struct limits_row *limits, size_t n) {
+    char a[32], b[32], c[32];
+    fprintf(to, "\n\n| what | instructions | threads | set, GB | median | lowest – highest | unit |\n"
+                "|---|---|--:|--:|--:|--:|---|\n");
+    for (size_t i = 0; i < n; i++) {
+        const struct limits_row *l = &limits[i];
+        fprintf(to, "| %s | %s | %lld | ", l->name, l->isa, (long long)l->threads);
+        if (l->bytes > 0)
+            fprintf(to, "%.2f", 1e-9 * (double)l->bytes);
+        else
+            fprintf(to, "-");
+        fprintf(to, " | %s%s%s | %s – %s | %s |\n", l->best ? "**" : "", md_rate(a, l->median),
+                l->best ? "**" : "", md_rate(b, l->lowest), md_rate(c, l->highest), l->unit);
+    }
+    fprintf(to, "\n");
+}
+
+static void print_limits(FILE *to, const struct report_source *s) {
+    fprintf(to, "## Limits of the machine\n\n");
+    if (!s->n_limits && !s->n_bench_limits) {
+        fprintf(to, "Not in this record; `lfm2 limits --record FILE` adds them.\n\n");
+        return;
+    }
+    fprintf(to, "Bold: the best of its kind, set size and threads.\n\n");
+    if (s->n_limits) {
+        fprintf(to, "Measured by themselves:");
+        print_limits_table(to, s->limits, s->n_limits);
+    }
+    if (s->n_bench_limits) {
+        fprintf(to, "Measured before and after the speeds above, whose shares refer to the better of both:");
+        print_limits_table(to, s->bench_limits, s->n_bench_limits);
+    }
+}
+
+static enum status print_source(FILE *to, const struct report_source *s, int n, const char *published,
+                                struct error *e) {
+    char prefix[160];
+    report_prefix(prefix, sizeof prefix, s, n);
+    if (n > 1) fprintf(to, "# Record %s\n\n", s->name);
+    print_machine(to, s);
+    print_models(to, s);
+    print_speed(to, s, prefix);
+    fprintf(to, "## Beside published figures\n\n");
+    TRY(report_published(to, s, published, e));
+    fprintf(to, "\n");
+    print_parity(to, s, prefix);
+    print_kernels(to, s);
+    print_limits(to, s);
+    return OK;
+}
+
+enum status report_page(FILE *to, const struct report_source *sources, int n, const char *published,
+                        struct error *e) {
+    int synthetic = 0;
+    for (int i = 0; i < n; i++) synthetic |= any_synthetic(&sources[i]);
+    fprintf(to, "# Results\n\nWritten by `lfm2 report` from");
+    for (int i = 0; i < n; i++) fprintf(to, "%s `%s`", i ? "," : "", sources[i].name);
+    fprintf(to, "; never edited by hand. `lfm2 report --check` compares.\n\n");
+    if (synthetic)
+        fprintf(
+            to,
+            "**Synthetic weights.** Models marked so have real shapes and seeded random weights: speed and "
+            "agreement are measured, quality is not.\n\n");
+    for (int i = 0; i < n; i++) TRY(print_source(to, &sources[i], n, published, e));
+    fprintf(to, "## How to reproduce\n\n`make chart` makes the models, checks agreement, measures, and "
+                "writes this page "
+                "for your machine. `lfm2 report` rewrites this page from the stored records; `lfm2 info "
+                "MODEL` and the "
+                "header hash above tell whether a model file is the same.\n");
+    return OK;
+}

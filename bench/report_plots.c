@@ -1,0 +1,298 @@
+/* report_plots: writes the data of each figure to a temporary file and lets gnuplot draw it (plots/ holds the
+ * scripts). A data file is one block per series: a line with the quoted title, then rows; two empty lines
+ * between. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/child.h"
+#include "bench/report.h"
+
+/* A figure's data file, and the style of its blocks as the scripts want it: "ours ours limit", "1 2 1". */
+struct drawing {
+    char path[64];
+    FILE *file;
+    char kinds[512], colours[256];
+    int blocks;
+};
+
+static enum status drawing_open(struct drawing *d, struct error *e) {
+    memset(d, 0, sizeof *d);
+    snprintf(d->path, sizeof d->path, "/tmp/lfm2-plot-XXXXXX");
+    int fd = mkstemp(d->path);
+    d->file = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (d->file) return OK;
+    if (fd >= 0) close(fd);
+    return fail(e, ERR_IO, "%s: cannot be created", d->path);
+}
+
+static void drawing_close(struct drawing *d) {
+    if (d->file) fclose(d->file);
+    unlink(d->path);
+}
+
+static void append(char *to, size_t size, const char *word) {
+    size_t n = strlen(to);
+    snprintf(to + n, size - n, "%s%s", n ? " " : "", word);
+}
+
+/* Starts a block; its title ends at the newline that the caller writes. */
+static void block(struct drawing *d, const char *kind, int colour, const char *title) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", colour);
+    append(d->kinds, sizeof d->kinds, kind);
+    append(d->colours, sizeof d->colours, text);
+    if (d->blocks++) fprintf(d->file, "\n\n");
+    fputc('"', d->file);
+    for (const char *s = title; *s; s++) fputc(*s == '"' || (unsigned char)*s < 32 ? ' ' : *s, d->file);
+    fprintf(d->file, "\"\n");
+}
+
+static enum status gnuplot(const char *scripts, const char *script, const char *const *words,
+                           struct error *e) {
+    char path[4200], *argv[16] = {(char *)"gnuplot", (char *)"-c", path};
+    struct child child;
+    int n = 3;
+    snprintf(path, sizeof path, "%s/%s", scripts, script);
+    if (access(path, R_OK) != 0)
+        return fail(e, ERR_IO, "%s: not found; run lfm2 report in the repository's root folder", path);
+    while (*words && n < 15) argv[n++] = (char *)*words++;
+    if (child_run(&child, argv, NULL) != OK)
+        return fail(e, ERR_IO, "gnuplot cannot be run; install the package gnuplot-nox");
+    free(child.out);
+    if (child.exit_code)
+        return fail(e, ERR_IO, "%s: gnuplot failed (%s)", path,
+                    child.last_line[0] ? child.last_line : "it gave no reason");
+    return OK;
+}
+
+/* Where a row stands on the x axis: the prompt's length, or the mean number of tokens in front of a decoded
+ * one. */
+static double x_of(const struct throughput_row *r) {
+    return report_test_of(r) == TEST_PREFILL ? (double)r->n_prompt
+                                             : (double)r->n_depth + 0.5 * (double)r->n_gen;
+}
+
+/* Decode tests of one chart share a number of generated tokens: the one that most rows have, the larger on a
+ * tie. */
+static int64_t common_gen(const struct report_source *s) {
+    int64_t best = 0;
+    size_t best_count = 0;
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        size_t count = 0;
+        if (report_test_of(&s->speeds[i]) != TEST_DECODE) continue;
+        for (size_t j = 0; j < s->n_speeds; j++)
+            count += report_test_of(&s->speeds[j]) == TEST_DECODE && s->speeds[j].n_gen == s->speeds[i].n_gen;
+        if (count > best_count || (count == best_count && s->speeds[i].n_gen > best)) {
+            best = s->speeds[i].n_gen;
+            best_count = count;
+        }
+    }
+    return best;
+}
+
+static int drawn(const struct throughput_row *r, enum report_test test, int64_t gen) {
+    if (report_test_of(r) != test) return 0;
+    return test == TEST_PREFILL ? r->n_depth == 0 : r->n_gen == gen;
+}
+
+static int same_series(const struct throughput_row *a, const struct throughput_row *b) {
+    return !strcmp(a->model, b->model) && !strcmp(a->engine, b->engine) && a->threads == b->threads;
+}
+
+static int several_threads(const struct report_source *s) {
+    for (size_t i = 1; i < s->n_speeds; i++)
+        if (s->speeds[i].threads != s->speeds[0].threads) return 1;
+    return 0;
+}
+
+static int colour_of(const struct report_source *s, const char *model) {
+    const struct model_row *m = report_model(s, model);
+    return m ? (int)(m - s->models) + 1 : (int)s->n_models + 1;
+}
+
+/* What a panel shows. */
+struct panel {
+    const struct report_source *source;
+    enum report_test test;
+    int64_t gen;
+    int share;  /* 1: per cent of the limit; 0: tokens per second */
+    double top; /* largest median drawn */
+};
+
+static int in_panel(const struct panel *p, const struct throughput_row *r) {
+    return drawn(r, p->test, p->gen) && (!p->share || r->limit_ts > 0);
+}
+
+/* The first row of its series in this panel. */
+static int starts_series(const struct panel *p, size_t i) {
+    const struct throughput_row *rows = p->source->speeds;
+    if (!in_panel(p, &rows[i])) return 0;
+    for (size_t j = 0; j < i; j++)
+        if (in_panel(p, &rows[j]) && same_series(&rows[j], &rows[i])) return 0;
+    return 1;
+}
+
+static void write_series(struct drawing *d, const struct panel *p, size_t first) {
+    const struct report_source *s = p->source;
+    const struct throughput_row *r = &s->speeds[first];
+    int ours = !strcmp(r->engine, "optimized");
+    char title[256], threads[32] = "";
+    if (several_threads(s))
+        snprintf(threads, sizeof threads, ", %lld thread%s", (long long)r->threads,
+                 r->threads == 1 ? "" : "s");
+    snprintf(title, sizeof title, "%s, %s%s", r->model, ours ? "lfm2" : r->engine, threads);
+    block(d, ours ? "ours" : "peer", colour_of(s, r->model), title);
+    for (size_t i = first; i < s->n_speeds; i++) {
+        const struct throughput_row *x = &s->speeds[i];
+        if (!in_panel(p, x) || !same_series(x, r)) continue;
+        if (p->share)
+            fprintf(d->file, "%g %.6g\n", x_of(x), 100 * x->median_ts / x->limit_ts);
+        else
+            fprintf(d->file, "%g %.6g %.6g %.6g\n", x_of(x), x->median_ts,
+                    x->ci_lo > 0 ? x->ci_lo : x->median_ts, x->ci_hi > 0 ? x->ci_hi : x->median_ts);
+    }
+}
+
+/* The limit as a line of its own; far above everything measured it would flatten the chart, so that it is
+ * only named. One per model and number of threads. */
+static void write_limit(struct drawing *d, const struct panel *p, size_t first) {
+    const struct report_source *s = p->source;
+    const struct throughput_row *r = &s->speeds[first];
+    double lowest = INFINITY, highest = 0;
+    char title[256], a[32], b[32], threads[32] = "";
+    for (size_t i = first; i < s->n_speeds; i++) {
+        const struct throughput_row *x = &s->speeds[i];
+        if (!in_panel(p, x) || !same_series(x, r) || !(x->limit_ts > 0)) continue;
+        lowest = fmin(lowest, x->limit_ts);
+        highest = fmax(highest, x->limit_ts);
+    }
+    if (!(highest > 0)) return;
+    int off = lowest > 4 * p->top;
+    if (several_threads(s)) snprintf(threads, sizeof threads, ", %lld thr.", (long long)r->threads);
+    if (off)
+        snprintf(title, sizeof title, "%s%s, limit: %s to %s, above this chart", r->model, threads,
+                 md_rate(a, lowest), md_rate(b, highest));
+    else
+        snprintf(title, sizeof title, "%s%s, limit of the machine", r->model, threads);
+    block(d, off ? "off" : "limit", colour_of(s, r->model), title);
+    for (size_t i = first; i < s->n_speeds; i++) {
+        const struct throughput_row *x = &s->speeds[i];
+        if (!in_panel(p, x) || !same_series(x, r) || !(x->limit_ts > 0)) continue;
+        double y = off ? NAN : x->limit_ts;
+        fprintf(d->file, "%g %.6g %.6g %.6g\n", x_of(x), y, y, y);
+    }
+}
+
+static void write_panel(struct drawing *d, struct panel *p) {
+    const struct report_source *s = p->source;
+    p->gen = common_gen(s);
+    for (size_t i = 0; i < s->n_speeds; i++)
+        if (in_panel(p, &s->speeds[i])) p->top = fmax(p->top, s->speeds[i].median_ts);
+    for (size_t i = 0; i < s->n_speeds; i++)
+        if (starts_series(p, i)) write_series(d, p, i);
+    for (size_t i = 0; i < s->n_speeds && !p->share; i++)
+        if (starts_series(p, i) && !strcmp(s->speeds[i].engine, "optimized")) write_limit(d, p, i);
+    fflush(d->file);
+}
+
+/* "LFM2-8B-A1B and Qwen3-1.7B", with what must be said of the weights. */
+static void print_title(char *out, size_t size, const char *what, const struct report_source *s) {
+    int synthetic = 0;
+    for (size_t i = 0; i < s->n_models; i++) synthetic |= s->models[i].synthetic != 0;
+    snprintf(out, size, "%s%s\n%s", what, synthetic ? ", synthetic weights" : "", s->machine->cpu);
+}
+
+static enum status draw_throughput(const struct report_source *s, enum report_test test, const char *output,
+                                   const char *scripts, struct error *e) {
+    struct panel p = {.source = s, .test = test};
+    struct drawing d;
+    char title[512];
+    TRY(drawing_open(&d, e));
+    write_panel(&d, &p);
+    print_title(title, sizeof title, test == TEST_PREFILL ? "Prefill" : "Decode", s);
+    const char *words[] = {
+        d.path,  output,
+        title,   test == TEST_PREFILL ? "prompt length (tokens)" : "context (tokens, mean over the test)",
+        d.kinds, d.colours,
+        NULL};
+    enum status st = gnuplot(scripts, "throughput.gp", words, e);
+    drawing_close(&d);
+    return st;
+}
+
+static enum status draw_share(const struct report_source *s, const char *output, const char *scripts,
+                              struct error *e) {
+    struct panel prefill = {.source = s, .test = TEST_PREFILL, .share = 1};
+    struct panel decode = {.source = s, .test = TEST_DECODE, .share = 1};
+    struct drawing left, right;
+    TRY(drawing_open(&left, e));
+    enum status st = drawing_open(&right, e);
+    if (st == OK) {
+        write_panel(&left, &prefill);
+        write_panel(&right, &decode);
+        const char *words[] = {left.blocks ? left.path : "",
+                               right.blocks ? right.path : "",
+                               output,
+                               left.kinds,
+                               left.colours,
+                               right.kinds,
+                               right.colours,
+                               NULL};
+        st = gnuplot(scripts, "share.gp", words, e);
+        drawing_close(&right);
+    }
+    drawing_close(&left);
+    return st;
+}
+
+/* One line per phase, with the reference's choice of experts where there are any; own: with the engine's. */
+static void write_layers(struct drawing *d, const struct report_source *s, const struct report_parity *p,
+                         const char *phase, int own) {
+    char title[256];
+    int started = 0, routers = parity_has_router(&p->rows);
+    snprintf(title, sizeof title, "%s, %s%s", p->model.name, phase, own ? ", own choice of experts" : "");
+    for (size_t k = 0; k < p->rows.n_layers; k++) {
+        const struct parity_layer_row *r = &p->rows.layers[k];
+        double nmse = routers && !own ? r->residual_nmse_routed : r->residual_nmse;
+        if (strcmp(r->phase, phase) || !(nmse > 0)) continue;
+        if (!started++)
+            block(d,
+                  own                        ? "limit"
+                  : strcmp(phase, "prefill") ? "peer"
+                                             : "ours",
+                  colour_of(s, p->model.name), title);
+        fprintf(d->file, "%lld %.6g\n", (long long)r->layer, nmse);
+    }
+}
+
+static enum status draw_parity(const struct report_source *s, const char *output, const char *scripts,
+                               struct error *e) {
+    struct drawing d;
+    TRY(drawing_open(&d, e));
+    for (size_t i = 0; i < s->n_parity; i++) {
+        write_layers(&d, s, &s->parity[i], "prefill", 0);
+        write_layers(&d, s, &s->parity[i], "decode", 0);
+        if (parity_has_router(&s->parity[i].rows)) write_layers(&d, s, &s->parity[i], "prefill", 1);
+    }
+    fflush(d.file);
+    const char *words[] = {d.path, output, d.kinds, d.colours, NULL};
+    enum status st = d.blocks ? gnuplot(scripts, "parity.gp", words, e) : OK;
+    drawing_close(&d);
+    return st;
+}
+
+enum status report_plots(const struct report_source *s, const char *prefix, const char *dir,
+                         const char *scripts, struct error *e) {
+    char output[4400];
+    for (int figure = 0; figure < FIGURE_COUNT; figure++) {
+        if (!report_has_figure(s, figure)) continue;
+        snprintf(output, sizeof output, "%s/%s%s", dir, prefix, report_figure_names[figure]);
+        if (figure == FIGURE_PREFILL) TRY(draw_throughput(s, TEST_PREFILL, output, scripts, e));
+        if (figure == FIGURE_DECODE) TRY(draw_throughput(s, TEST_DECODE, output, scripts, e));
+        if (figure == FIGURE_SHARE) TRY(draw_share(s, output, scripts, e));
+        if (figure == FIGURE_PARITY) TRY(draw_parity(s, output, scripts, e));
+    }
+    return OK;
+}

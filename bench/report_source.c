@@ -1,0 +1,201 @@
+/* report_source: reads what the report needs of one record file. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/report.h"
+
+static void text_or_unknown(const struct records *f, int run, const char *name, char *out, size_t size) {
+    if (records_text(f, run, name, out, size, NULL) != OK) snprintf(out, size, "not recorded");
+}
+
+static int64_t integer_or(const struct records *f, int run, const char *name, int64_t missing) {
+    double x;
+    if (records_number(f, run, name, &x, NULL) != OK || !(fabs(x) < 9e15)) return missing;
+    return (int64_t)x;
+}
+
+static void read_run(struct report_run *r, const struct records *f, int run) {
+    snprintf(r->name, sizeof r->name, "%s", f->names[run]);
+    snprintf(r->kind, sizeof r->kind, "%s", f->kinds[run]);
+    text_or_unknown(f, run, "time", r->time, sizeof r->time);
+    text_or_unknown(f, run, "commit", r->commit, sizeof r->commit);
+    text_or_unknown(f, run, "compiler", r->compiler, sizeof r->compiler);
+    text_or_unknown(f, run, "flags", r->flags, sizeof r->flags);
+    text_or_unknown(f, run, "cpu", r->cpu, sizeof r->cpu);
+    text_or_unknown(f, run, "caches", r->caches, sizeof r->caches);
+    text_or_unknown(f, run, "isa", r->isa, sizeof r->isa);
+    text_or_unknown(f, run, "os", r->os, sizeof r->os);
+    text_or_unknown(f, run, "kernel", r->kernel, sizeof r->kernel);
+    if (records_text(f, run, "warnings", r->warnings, sizeof r->warnings, NULL) != OK) r->warnings[0] = 0;
+    if (records_text(f, run, "notes", r->notes, sizeof r->notes, NULL) != OK) r->notes[0] = 0;
+    if (records_text(f, run, "preset", r->preset, sizeof r->preset, NULL) != OK) r->preset[0] = 0;
+    r->dirty = integer_or(f, run, "dirty", -1);
+    r->cores = integer_or(f, run, "cores", -1);
+    r->threads = integer_or(f, run, "threads", -1);
+    r->memory_bytes = integer_or(f, run, "memory_bytes", -1);
+}
+
+/* Appends a copy of a row, or overwrites the one that same() takes for an earlier measurement of the same
+ * thing. */
+static int put(struct rows *list, const struct table *t, const void *row,
+               int (*same)(const void *, const void *)) {
+    for (size_t i = 0; i < list->n; i++) {
+        char *old = (char *)list->data + i * t->row_bytes;
+        if (!same(old, row)) continue;
+        memcpy(old, row, t->row_bytes);
+        return 0;
+    }
+    return rows_add(list, t, row);
+}
+
+static int same_model(const void *a, const void *b) {
+    return !strcmp(((const struct model_row *)a)->name, ((const struct model_row *)b)->name);
+}
+
+static int same_speed(const void *a, const void *b) {
+    const struct throughput_row *x = a, *y = b;
+    return !strcmp(x->engine, y->engine) && !strcmp(x->model, y->model) && !strcmp(x->test, y->test) &&
+           x->threads == y->threads;
+}
+
+static enum status merge(struct rows *into, const struct records *f, int run, const struct table *t,
+                         int (*same)(const void *, const void *), struct error *e) {
+    void *rows = NULL;
+    size_t n = 0;
+    if (!records_has(f, run, t->name)) return OK;
+    TRY(records_rows(f, run, t, &rows, &n, e));
+    int failed = 0;
+    for (size_t i = 0; i < n && !failed; i++) failed = put(into, t, (char *)rows + i * t->row_bytes, same);
+    free(rows);
+    return failed ? fail(e, ERR_MEMORY, "report: out of memory") : OK;
+}
+
+/* Replaces *rows by the run's table when it has one. */
+static enum status replace(void **rows, size_t *n, const struct records *f, int run, const struct table *t,
+                           struct error *e) {
+    if (!records_has(f, run, t->name)) return OK;
+    free(*rows);
+    *rows = NULL;
+    *n = 0;
+    return records_rows(f, run, t, rows, n, e);
+}
+
+static enum status read_parity(struct report_source *s, const struct records *f, int run, struct error *e) {
+    struct report_parity p = {0};
+    struct model_row *model = NULL;
+    size_t n = 0;
+    TRY(records_rows(f, run, &models_table, (void **)&model, &n, e));
+    if (n != 1) {
+        free(model);
+        return fail(e, ERR_FORMAT, "%s: run %s: found %zu models, expected 1", f->path, f->names[run], n);
+    }
+    p.model = *model;
+    free(model);
+    TRY(parity_rows_read(&p.rows, f, run, e));
+    text_or_unknown(f, run, "reference", p.reference, sizeof p.reference);
+    text_or_unknown(f, run, "optimized", p.optimized, sizeof p.optimized);
+    p.n_prefill = integer_or(f, run, "n_prefill", -1);
+    p.n_decode = integer_or(f, run, "n_decode", -1);
+    p.passed = integer_or(f, run, "passed", 0);
+    for (size_t i = 0; i < s->n_parity; i++)
+        if (same_model(&s->parity[i].model, &p.model)) {
+            parity_rows_free(&s->parity[i].rows);
+            s->parity[i] = p;
+            return OK;
+        }
+    struct report_parity *more = realloc(s->parity, (s->n_parity + 1) * sizeof *more);
+    if (!more) {
+        parity_rows_free(&p.rows);
+        return fail(e, ERR_MEMORY, "report: out of memory");
+    }
+    s->parity = more;
+    s->parity[s->n_parity++] = p;
+    return OK;
+}
+
+enum report_test report_test_of(const struct throughput_row *r) {
+    return r->n_gen == 0 ? TEST_PREFILL : r->n_prompt == 0 ? TEST_DECODE : TEST_MIXED;
+}
+
+const struct model_row *report_model(const struct report_source *s, const char *name) {
+    for (size_t i = 0; i < s->n_models; i++)
+        if (!strcmp(s->models[i].name, name)) return &s->models[i];
+    return NULL;
+}
+
+static int compare_int(int64_t a, int64_t b) {
+    return a < b ? -1 : a > b;
+}
+
+static int64_t model_index(const struct report_source *s, const char *name) {
+    const struct model_row *m = report_model(s, name);
+    return m ? m - s->models : (int64_t)s->n_models;
+}
+
+static int compare_speeds(const void *a, const void *b, void *source) {
+    const struct throughput_row *x = a, *y = b;
+    int c = compare_int(model_index(source, x->model), model_index(source, y->model));
+    if (!c) c = strcmp(x->model, y->model); /* both missing from the models table */
+    if (!c) c = compare_int(x->threads, y->threads);
+    if (!c) c = compare_int(report_test_of(x), report_test_of(y));
+    if (!c) c = compare_int(x->n_depth, y->n_depth);
+    if (!c) c = compare_int(x->n_prompt, y->n_prompt);
+    if (!c) c = compare_int(x->n_gen, y->n_gen);
+    if (!c) c = compare_int(strcmp(x->engine, "optimized") != 0, strcmp(y->engine, "optimized") != 0);
+    return c ? c : strcmp(x->engine, y->engine);
+}
+
+static enum status read_runs(struct report_source *s, const struct records *f, struct rows *models,
+                             struct rows *speeds, struct error *e) {
+    s->runs = calloc((size_t)f->n, sizeof *s->runs);
+    if (!s->runs) return fail(e, ERR_MEMORY, "report: out of memory");
+    s->n_runs = f->n;
+    for (int run = 0; run < f->n; run++) {
+        read_run(&s->runs[run], f, run);
+        TRY(merge(models, f, run, &models_table, same_model, e));
+        TRY(merge(speeds, f, run, &throughput_table, same_speed, e));
+        if (!strcmp(f->kinds[run], "limits"))
+            TRY(replace((void **)&s->limits, &s->n_limits, f, run, &limits_table, e));
+        if (!strcmp(f->kinds[run], "bench"))
+            TRY(replace((void **)&s->bench_limits, &s->n_bench_limits, f, run, &limits_table, e));
+        if (!strcmp(f->kinds[run], "kernels"))
+            TRY(replace((void **)&s->kernels, &s->n_kernels, f, run, &kernels_table, e));
+        if (!strcmp(f->kinds[run], "parity")) TRY(read_parity(s, f, run, e));
+    }
+    int last = records_last(f, "bench");
+    s->machine = &s->runs[last >= 0 ? last : f->n - 1];
+    return OK;
+}
+
+enum status report_source_open(struct report_source *out, const char *path, struct error *e) {
+    struct records f = {0};
+    struct rows models = {0}, speeds = {0};
+    const char *slash = strrchr(path, '/');
+    memset(out, 0, sizeof *out);
+    snprintf(out->name, sizeof out->name, "%.127s", slash ? slash + 1 : path);
+    TRY(records_open(&f, path, e));
+    enum status st =
+        f.n > 0 ? read_runs(out, &f, &models, &speeds, e)
+                : fail(e, ERR_FORMAT, "%s: holds no runs; `lfm2 bench --record %s` adds one", path, path);
+    out->models = models.data;
+    out->n_models = models.n;
+    out->speeds = speeds.data;
+    out->n_speeds = speeds.n;
+    if (st == OK && speeds.n) qsort_r(out->speeds, out->n_speeds, sizeof *out->speeds, compare_speeds, out);
+    records_close(&f);
+    if (st != OK) report_source_close(out);
+    return st;
+}
+
+void report_source_close(struct report_source *s) {
+    for (size_t i = 0; i < s->n_parity; i++) parity_rows_free(&s->parity[i].rows);
+    free(s->runs);
+    free(s->models);
+    free(s->speeds);
+    free(s->limits);
+    free(s->bench_limits);
+    free(s->kernels);
+    free(s->parity);
+    memset(s, 0, sizeof *s);
+}

@@ -1,0 +1,418 @@
+/* report_speed: the throughput tables of RESULTS.md, and ours beside what others published. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/report.h"
+
+enum { MAX_ENGINES = 8, PROTOCOL = 4, PUBLISHED_FIELDS = 9 };
+
+static int is_ours(const struct throughput_row *r) {
+    return !strcmp(r->engine, "optimized");
+}
+
+/* "LFM2-8B-A1B, Q4_0, synthetic weights" */
+static void print_model(FILE *to, const struct report_source *s, const char *name) {
+    const struct model_row *m = report_model(s, name);
+    md_text(to, name);
+    if (!m) return;
+    fprintf(to, ", %s", m->recipe);
+    if (m->synthetic) fprintf(to, ", **synthetic weights**");
+}
+
+static void print_interval(FILE *to, double lo, double hi) {
+    char a[32], b[32];
+    fprintf(to, "%s – %s", md_rate(a, lo), md_rate(b, hi));
+}
+
+static void print_peer(FILE *to, const struct throughput_row *ours, const struct throughput_row *peer) {
+    char a[32];
+    if (!peer) {
+        fprintf(to, " - | - |");
+        return;
+    }
+    fprintf(to, " %s |", md_rate(a, peer->median_ts));
+    if (peer->ratio > 0)
+        fprintf(to, " **%.2f** (%.2f – %.2f) |", peer->ratio, peer->ratio_lo, peer->ratio_hi);
+    else if (ours && peer->median_ts > 0)
+        fprintf(to, " **%.2f** |", ours->median_ts / peer->median_ts);
+    else
+        fprintf(to, " - |");
+}
+
+/* Different engines among rows [0, n), "optimized" left out; sorted by name. */
+static int other_engines(const struct throughput_row *rows, size_t n, const char *out[MAX_ENGINES]) {
+    int k = 0;
+    for (size_t i = 0; i < n; i++) {
+        int at = 0;
+        if (is_ours(&rows[i])) continue;
+        while (at < k && strcmp(out[at], rows[i].engine) < 0) at++;
+        if ((at < k && !strcmp(out[at], rows[i].engine)) || k == MAX_ENGINES) continue;
+        memmove(out + at + 1, out + at, (size_t)(k - at) * sizeof *out);
+        out[at] = rows[i].engine;
+        k++;
+    }
+    return k;
+}
+
+static const struct throughput_row *find_engine(const struct throughput_row *rows, size_t n,
+                                                const char *engine) {
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(rows[i].engine, engine)) return &rows[i];
+    return NULL;
+}
+
+/* One line: all engines' rows [0, n) of the same test. */
+static void print_test(FILE *to, const struct throughput_row *rows, size_t n, const char *const *engines,
+                       int k) {
+    const struct throughput_row *ours = find_engine(rows, n, "optimized");
+    char a[32], b[32];
+    fprintf(to, "| ");
+    md_text(to, rows->test);
+    if (ours) {
+        fprintf(to, " | **%s** | ", md_rate(a, ours->median_ts));
+        print_interval(to, ours->ci_lo, ours->ci_hi);
+        fprintf(to, " | %s | ", md_rate(b, ours->limit_ts));
+        if (ours->limit_ts > 0)
+            fprintf(to, "%.1f %% of %s |", 100 * ours->share_of_limit, ours->limited_by);
+        else
+            fprintf(to, "- |");
+    } else {
+        fprintf(to, " | - | - | - | - |");
+    }
+    for (int i = 0; i < k; i++) print_peer(to, ours, find_engine(rows, n, engines[i]));
+    fprintf(to, "\n");
+}
+
+static void print_notes(FILE *to, const struct throughput_row *rows, size_t n) {
+    const struct throughput_row *ours = find_engine(rows, n, "optimized");
+    int64_t rss = 0, same = 1;
+    if (!ours) return;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_ours(&rows[i])) continue;
+        if (rows[i].peak_rss > rss) rss = rows[i].peak_rss;
+        same &= rows[i].output_same != 0;
+    }
+    fprintf(to, "\n%lld repetitions", (long long)ours->repetitions);
+    if (ours->load_ns > 0) fprintf(to, "; loaded in %.1f s", 1e-9 * (double)ours->load_ns);
+    if (rss > 0) fprintf(to, "; highest resident memory so far in that process %.2f GB", 1e-9 * (double)rss);
+    fprintf(to, "; %s",
+            same ? "every repetition of a test gave the same logits, byte for byte"
+                 : "**repetitions of a test gave different logits**");
+    fprintf(to, ".\nKernels: ");
+    md_text(to, ours->kernels);
+    fprintf(to, "\n");
+}
+
+/* Rows [0, n): one model with one number of threads. */
+static void print_group(FILE *to, const struct report_source *s, const struct throughput_row *rows,
+                        size_t n) {
+    const char *engines[MAX_ENGINES];
+    int k = other_engines(rows, n, engines);
+    fprintf(to, "\n#### ");
+    print_model(to, s, rows->model);
+    fprintf(to, ", %lld thread%s\n\n| test | tok/s | 95 %% interval | limit tok/s | share of the limit |",
+            (long long)rows->threads, rows->threads == 1 ? "" : "s");
+    for (int i = 0; i < k; i++) {
+        fprintf(to, " ");
+        md_text(to, engines[i]);
+        fprintf(to, " tok/s | ours ÷ theirs |");
+    }
+    fprintf(to, "\n|---|--:|--:|--:|--:|");
+    for (int i = 0; i < k; i++) fprintf(to, "--:|--:|");
+    fprintf(to, "\n");
+    for (size_t i = 0; i < n;) {
+        size_t j = i;
+        while (j < n && !strcmp(rows[j].test, rows[i].test)) j++;
+        print_test(to, rows + i, j - i, engines, k);
+        i = j;
+    }
+    print_notes(to, rows, n);
+}
+
+void report_speeds(FILE *to, const struct report_source *s) {
+    for (size_t i = 0; i < s->n_speeds;) {
+        size_t j = i;
+        while (j < s->n_speeds && !strcmp(s->speeds[j].model, s->speeds[i].model) &&
+               s->speeds[j].threads == s->speeds[i].threads)
+            j++;
+        print_group(to, s, s->speeds + i, j - i);
+        i = j;
+    }
+}
+
+/* The technical report's four tests: prefill of 1K and 4K, 100 tokens after 1K and 4K. */
+static const struct {
+    int64_t prompt, gen, depth;
+    const char *heading;
+} protocol[PROTOCOL] = {{1024, 0, 0, "prefill 1K"},
+                        {4096, 0, 0, "prefill 4K"},
+                        {0, 100, 1024, "decode after 1K"},
+                        {0, 100, 4096, "decode after 4K"}};
+
+/* A record without the decode of 100 tokens may have another number of tokens at that depth, which will do.
+ */
+static const struct throughput_row *find_protocol(const struct report_source *s, const char *model,
+                                                  const char *engine, int64_t threads, int test) {
+    const struct throughput_row *near = NULL;
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *r = &s->speeds[i];
+        if (strcmp(r->model, model) || strcmp(r->engine, engine) || r->threads != threads ||
+            r->n_prompt != protocol[test].prompt || r->n_depth != protocol[test].depth)
+            continue;
+        if (r->n_gen == protocol[test].gen) return r;
+        if (r->n_gen && protocol[test].gen && !near) near = r;
+    }
+    return near;
+}
+
+/* Says which tests the rows of this machine are. */
+static void print_protocol_tests(FILE *to, const struct report_source *s) {
+    const char *separator = "Tests behind the rows of this machine: ";
+    for (int test = 0; test < PROTOCOL; test++)
+        for (size_t i = 0; i < s->n_speeds; i++) {
+            const struct throughput_row *r = &s->speeds[i];
+            if (find_protocol(s, r->model, r->engine, r->threads, test) != r) continue;
+            fprintf(to, "%s`%s`", separator, r->test);
+            separator = ", ";
+            break;
+        }
+    fprintf(to, ".\n");
+}
+
+struct published_row {
+    char field[5][96]; /* source, device, software, weights, model */
+    double speed[PROTOCOL];
+};
+
+static int split(char *line, char *out[], int max) {
+    int n = 0;
+    for (char *s = line; s; n++) {
+        char *comma = strchr(s, ',');
+        if (comma) *comma = 0;
+        if (n < max) out[n] = s;
+        s = comma ? comma + 1 : NULL;
+    }
+    return n;
+}
+
+static enum status parse_published(struct published_row *row, char *line, const char *path, int number,
+                                   struct error *e) {
+    char *field[PUBLISHED_FIELDS], *end;
+    int n = split(line, field, PUBLISHED_FIELDS);
+    if (n != PUBLISHED_FIELDS)
+        return fail(e, ERR_FORMAT, "%s: line %d: found %d fields, expected %d", path, number, n,
+                    PUBLISHED_FIELDS);
+    for (int i = 0; i < 5; i++) snprintf(row->field[i], sizeof row->field[i], "%s", field[i]);
+    for (int i = 0; i < PROTOCOL; i++) {
+        row->speed[i] = strtod(field[5 + i], &end);
+        if (*end || !(row->speed[i] >= 0))
+            return fail(e, ERR_FORMAT, "%s: line %d: '%s' is not a speed", path, number, field[5 + i]);
+    }
+    return OK;
+}
+
+static enum status read_published(struct rows *out, const struct table *t, const char *path,
+                                  struct error *e) {
+    char line[1024];
+    int number = 0, heading = 1;
+    FILE *f = fopen(path, "re");
+    if (!f) return fail(e, ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
+    enum status st = OK;
+    while (st == OK && fgets(line, sizeof line, f)) {
+        struct published_row row;
+        number++;
+        line[strcspn(line, "\r\n")] = 0;
+        if (line[0] == '#' || !line[0]) continue;
+        if (heading) { /* the column names */
+            heading = 0;
+            continue;
+        }
+        st = parse_published(&row, line, path, number, e);
+        if (st == OK && rows_add(out, t, &row)) st = fail(e, ERR_MEMORY, "report: out of memory");
+    }
+    fclose(f);
+    return st;
+}
+
+static void print_speeds4(FILE *to, const double speed[PROTOCOL]) {
+    char a[32];
+    for (int i = 0; i < PROTOCOL; i++) fprintf(to, " %s |", md_rate(a, speed[i]));
+    fprintf(to, "\n");
+}
+
+/* Ours and the peers' four speeds per model at the most threads measured. Returns how many lines. */
+static int print_protocol_here(FILE *to, const struct report_source *s) {
+    int lines = 0;
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *r = &s->speeds[i];
+        double speed[PROTOCOL] = {0};
+        int first = 1, any = 0;
+        for (size_t j = 0; j < i && first; j++)
+            first = strcmp(s->speeds[j].model, r->model) || strcmp(s->speeds[j].engine, r->engine) ||
+                    s->speeds[j].threads != r->threads;
+        if (!first) continue;
+        for (int test = 0; test < PROTOCOL; test++) {
+            const struct throughput_row *found = find_protocol(s, r->model, r->engine, r->threads, test);
+            speed[test] = found ? found->median_ts : 0;
+            any |= found != NULL;
+        }
+        if (!any) continue;
+        fprintf(to, "| **this machine**, %lld thread%s | ", (long long)r->threads,
+                r->threads == 1 ? "" : "s");
+        md_text(to, is_ours(r) ? "lfm2" : r->engine);
+        fprintf(to, " | measured here | ");
+        print_model(to, s, r->model);
+        fprintf(to, " |");
+        print_speeds4(to, speed);
+        lines++;
+    }
+    return lines;
+}
+
+/* LFM2 / Qwen3 among the published rows that share source, device and software. */
+static void print_published_ratios(FILE *to, const struct published_row *rows, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) {
+            if (strncmp(rows[i].field[4], "LFM2", 4) || strncmp(rows[j].field[4], "Qwen3", 5)) continue;
+            if (strcmp(rows[i].field[0], rows[j].field[0]) || strcmp(rows[i].field[1], rows[j].field[1]))
+                continue;
+            fprintf(to, "| ");
+            md_text(to, rows[i].field[1]);
+            fprintf(to, " | ");
+            md_text(to, rows[i].field[2]);
+            fprintf(to, " | %s ÷ %s, published: %s |", rows[i].field[4], rows[j].field[4], rows[i].field[0]);
+            for (int t = 0; t < PROTOCOL; t++)
+                if (rows[i].speed[t] > 0 && rows[j].speed[t] > 0)
+                    fprintf(to, " %.2f |", rows[i].speed[t] / rows[j].speed[t]);
+                else
+                    fprintf(to, " - |");
+            fprintf(to, "\n");
+        }
+}
+
+static const struct model_row *model_of_arch(const struct report_source *s, const char *arch) {
+    for (size_t i = 0; i < s->n_models; i++)
+        if (!strcmp(s->models[i].arch, arch)) return &s->models[i];
+    return NULL;
+}
+
+/* Same engine, threads and test of the second model. */
+static const struct throughput_row *counterpart(const struct report_source *s, const struct throughput_row *r,
+                                                const char *model) {
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *c = &s->speeds[i];
+        if (!strcmp(c->model, model) && !strcmp(c->engine, r->engine) && c->threads == r->threads &&
+            !strcmp(c->test, r->test) && c->median_ts > 0)
+            return c;
+    }
+    return NULL;
+}
+
+/* The widest the ratio can be with both medians inside their intervals. */
+static void print_ratio(FILE *to, const struct throughput_row *a, const struct throughput_row *b) {
+    fprintf(to, "**%.2f**", a->median_ts / b->median_ts);
+    if (a->ci_lo > 0 && b->ci_lo > 0) fprintf(to, " (%.2f – %.2f)", a->ci_lo / b->ci_hi, a->ci_hi / b->ci_lo);
+}
+
+static void print_ratios_here(FILE *to, const struct report_source *s, const struct model_row *lfm2,
+                              const struct model_row *qwen3) {
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *r = &s->speeds[i];
+        int first = !strcmp(r->model, lfm2->name);
+        for (size_t j = 0; j < i && first; j++)
+            first = strcmp(s->speeds[j].model, r->model) || strcmp(s->speeds[j].engine, r->engine) ||
+                    s->speeds[j].threads != r->threads;
+        if (!first) continue;
+        fprintf(to, "| **this machine**, %lld thread%s | ", (long long)r->threads,
+                r->threads == 1 ? "" : "s");
+        md_text(to, is_ours(r) ? "lfm2" : r->engine);
+        fprintf(to, " | %s ÷ %s, measured here |", lfm2->name, qwen3->name);
+        for (int t = 0; t < PROTOCOL; t++) {
+            const struct throughput_row *a = find_protocol(s, lfm2->name, r->engine, r->threads, t);
+            const struct throughput_row *b = a ? counterpart(s, a, qwen3->name) : NULL;
+            fprintf(to, " ");
+            if (b)
+                print_ratio(to, a, b);
+            else
+                fprintf(to, "-");
+            fprintf(to, " |");
+        }
+        fprintf(to, "\n");
+    }
+}
+
+static void print_ratios_by_length(FILE *to, const struct report_source *s, const struct model_row *lfm2,
+                                   const struct model_row *qwen3) {
+    char a[32], b[32];
+    fprintf(
+        to,
+        "\nThe same ratio for every test that both models ran (the interval is the widest that the two 95 %% "
+        "intervals allow):\n\n| test | threads | engine | %s tok/s | %s tok/s | ratio |\n"
+        "|---|--:|---|--:|--:|--:|\n",
+        lfm2->name, qwen3->name);
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *r = &s->speeds[i], *c;
+        if (strcmp(r->model, lfm2->name) || !(c = counterpart(s, r, qwen3->name))) continue;
+        fprintf(to, "| ");
+        md_text(to, r->test);
+        fprintf(to, " | %lld | ", (long long)r->threads);
+        md_text(to, is_ours(r) ? "lfm2" : r->engine);
+        fprintf(to, " | %s | %s | ", md_rate(a, r->median_ts), md_rate(b, c->median_ts));
+        print_ratio(to, r, c);
+        fprintf(to, " |\n");
+    }
+}
+
+static void print_headings(FILE *to) {
+    for (int i = 0; i < PROTOCOL; i++) fprintf(to, " %s |", protocol[i].heading);
+}
+
+static void print_beside(FILE *to, const struct report_source *s, const struct published_row *rows,
+                         size_t n) {
+    const struct model_row *lfm2 = model_of_arch(s, "lfm2moe"), *qwen3 = model_of_arch(s, "qwen3");
+    fprintf(
+        to,
+        "The protocol of the LFM2 technical report: tokens per second for prompts of 1K and 4K tokens, and "
+        "for "
+        "100 tokens decoded after 1K and 4K. **Rows not marked \"this machine\" were measured by others on "
+        "other machines with trained weights**; they are here for scale, not for comparison row by row.\n\n"
+        "| machine | software | source | model |");
+    print_headings(to);
+    fprintf(to, "\n|---|---|---|---|--:|--:|--:|--:|\n");
+    int here = print_protocol_here(to, s);
+    for (size_t i = 0; i < n; i++) {
+        const struct published_row *r = &rows[i];
+        fprintf(to, "| %s | %s | %s | %s, %s |", r->field[1], r->field[2], r->field[0], r->field[4],
+                r->field[3]);
+        print_speeds4(to, r->speed);
+    }
+    fprintf(to, "\n");
+    if (here)
+        print_protocol_tests(to, s);
+    else
+        fprintf(to, "This record has none of these four tests; `lfm2 bench --preset report` runs them.\n");
+    fprintf(
+        to,
+        "\nSources: \"technical report\" is Table 2 of arXiv 2511.23404 as public notes quote it; \"card's "
+        "charts\" "
+        "are the bar charts of the LFM2-8B-A1B model card as a press article read them. The two differ by "
+        "more than a factor of three on similar phones.\n\nHow much faster is LFM2 than Qwen3? What matters "
+        "across machines is the ratio:\n\n| machine | software | ratio |");
+    print_headings(to);
+    fprintf(to, "\n|---|---|---|--:|--:|--:|--:|\n");
+    if (lfm2 && qwen3) print_ratios_here(to, s, lfm2, qwen3);
+    print_published_ratios(to, rows, n);
+    if (lfm2 && qwen3) print_ratios_by_length(to, s, lfm2, qwen3);
+}
+
+enum status report_published(FILE *to, const struct report_source *s, const char *published,
+                             struct error *e) {
+    const struct table t = {.name = "published", .row_bytes = sizeof(struct published_row)};
+    struct rows rows = {0};
+    enum status st = read_published(&rows, &t, published, e);
+    if (st == OK) print_beside(to, s, rows.data, rows.n);
+    free(rows.data);
+    return st;
+}

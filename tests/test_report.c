@@ -1,0 +1,322 @@
+/* The report on a record made up here, whose every figure is known. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "bench/cmd.h"
+#include "bench/report.h"
+
+static char folder[256], record[300], page[300];
+
+static void make_folder(void) {
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%.200s/lfm2-report-XXXXXX", base ? base : "/tmp");
+    cr_assert(mkdtemp(folder));
+    snprintf(record, sizeof record, "%s/made-up.h5", folder);
+    snprintf(page, sizeof page, "%s/RESULTS.md", folder);
+}
+
+static void remove_folder(void) {
+    char cmd[320];
+    snprintf(cmd, sizeof cmd, "rm -rf '%s'", folder);
+    cr_assert(system(cmd) == 0);
+}
+
+TestSuite(report, .init = make_folder, .fini = remove_folder);
+
+static void add(struct record *r) {
+    struct error e = {0};
+    cr_assert_eq(records_append(record, r, NULL, &e), OK, "%s", e.text);
+    record_free(r);
+}
+
+static struct record *new_run(const char *kind) {
+    struct record *r = record_new(kind);
+    record_text(r, "time", "2025-01-02T03:04:05Z");
+    record_text(r, "commit", "0123456789abcdef");
+    record_text(r, "cpu", "Made-up CPU | 9000");
+    record_integer(r, "cores", 2);
+    return r;
+}
+
+static const struct model_row models[] = {
+    {.name = "LFM2-8B-A1B",
+     .file = "a.gguf",
+     .arch = "lfm2moe",
+     .recipe = "Q4_0",
+     .synthetic = 1,
+     .bytes = 4732817152,
+     .params = 8340000000,
+     .bytes_per_token = 0.9e9,
+     .macs_per_token = 1.42e9,
+     .head_macs = 0.13e9},
+    {.name = "Qwen3-1.7B",
+     .file = "b.gguf",
+     .arch = "qwen3",
+     .recipe = "Q4_0",
+     .synthetic = 1,
+     .bytes = 1051569696,
+     .params = 1700000000,
+     .bytes_per_token = 1.0e9,
+     .macs_per_token = 1.4e9,
+     .head_macs = 0.31e9},
+};
+
+/* Engine 0 is ours, 1 a peer half as fast. */
+static struct throughput_row speed(int model, int peer, int prompt, int gen, int depth, double ts) {
+    struct throughput_row r = {
+        .n_prompt = prompt, .n_gen = gen, .n_depth = depth, .threads = 2, .repetitions = 5};
+    snprintf(r.engine, sizeof r.engine, "%s", peer ? "llama.cpp b1" : "optimized");
+    snprintf(r.model, sizeof r.model, "%s", models[model].name);
+    if (depth)
+        snprintf(r.test, sizeof r.test, "%s%d @ d%d", gen ? "tg" : "pp", gen ? gen : prompt, depth);
+    else
+        snprintf(r.test, sizeof r.test, "%s%d", gen ? "tg" : "pp", gen ? gen : prompt);
+    r.median_ts = peer ? ts / 2 : ts;
+    r.ci_lo = r.median_ts * 0.9;
+    r.ci_hi = r.median_ts * 1.1;
+    r.limit_ts = peer ? 0 : 2 * ts;
+    r.share_of_limit = peer ? 0 : 0.5;
+    snprintf(r.limited_by, sizeof r.limited_by, "%s", gen ? "read" : "int8");
+    r.output_same = 1;
+    if (peer) r.ratio = 2.0, r.ratio_lo = 1.9, r.ratio_hi = 2.1;
+    return r;
+}
+
+static void add_bench(double lfm2_pp1024) {
+    struct rows rows = {0};
+    struct record *r = new_run("bench");
+    for (int model = 0; model < 2; model++)
+        for (int peer = 0; peer < 2; peer++) {
+            double base = model ? 80 : lfm2_pp1024;
+            for (int n = 32; n <= 4096; n *= 2) {
+                struct throughput_row row = speed(model, peer, n, 0, 0, n == 1024 ? base : base - n / 100.0);
+                rows_add(&rows, &throughput_table, &row);
+            }
+            static const int depths[] = {0, 512, 1024, 4096};
+            for (int d = 0; d < 4; d++) {
+                struct throughput_row row = speed(model, peer, 0, 100, depths[d], (model ? 12 : 15) - d);
+                rows_add(&rows, &throughput_table, &row);
+            }
+        }
+    record_rows(r, &models_table, models, 2);
+    record_rows(r, &throughput_table, rows.data, rows.n);
+    struct limits_row limit = {.name = "read",
+                               .isa = "avx512",
+                               .unit = "GB/s",
+                               .threads = 2,
+                               .bytes = 3000000000,
+                               .median = 27.25,
+                               .lowest = 26,
+                               .highest = 28,
+                               .best = 1};
+    record_rows(r, &limits_table, &limit, 1);
+    free(rows.data);
+    add(r);
+}
+
+static void add_parity(int holds) {
+    struct parity_layer_row layers[4] = {0};
+    struct parity_logits_row logits[2] = {{.phase = "prefill",
+                                           .view = "all",
+                                           .positions = 64,
+                                           .same_top1 = 63,
+                                           .nmse = 1.25e-3,
+                                           .nmse_worst = 2e-3,
+                                           .kl_mean = 3e-4,
+                                           .kl_max = 4e-3},
+                                          {.phase = "prefill",
+                                           .view = "unflipped",
+                                           .nmse = NAN,
+                                           .kl_mean = NAN,
+                                           .nmse_worst = NAN,
+                                           .max_abs = NAN,
+                                           .kl_max = NAN}};
+    struct parity_bound_row bound = {.name = "logits NMSE",
+                                     .why = "because it is made up",
+                                     .found = 1.25e-3,
+                                     .limit = 1e-2,
+                                     .holds = holds};
+    for (int l = 0; l < 4; l++) {
+        layers[l] = (struct parity_layer_row){.phase = "prefill",
+                                              .mixer = "conv",
+                                              .ffn = "moe",
+                                              .layer = l,
+                                              .positions = 64,
+                                              .unflipped = 60 - l,
+                                              .router_decisions = 64,
+                                              .router_flips = l,
+                                              .router_first_flips = l,
+                                              .router_near_ties = l};
+        layers[l].residual_nmse = 1e-4 * (l + 1);
+    }
+    struct parity_rows rows = {layers, logits, &bound, 4, 2, 1};
+    struct record *r = new_run("parity");
+    record_integer(r, "n_prefill", 64);
+    record_integer(r, "n_decode", 8);
+    record_integer(r, "passed", holds);
+    record_rows(r, &models_table, models, 1);
+    parity_rows_store(r, &rows);
+    add(r);
+}
+
+/* Runs the command with stderr caught in text. */
+static int report(char *text, size_t size, const char *option) {
+    char caught[320];
+    snprintf(caught, sizeof caught, "%s/stderr", folder);
+    fflush(stderr);
+    int old = dup(2), fd = open(caught, O_CREAT | O_TRUNC | O_RDWR, 0600);
+    dup2(fd, 2);
+    char *argv[] = {"report", "--record", record, "--out", folder, (char *)option};
+    int code = cmd_report(6, argv);
+    fflush(stderr);
+    dup2(old, 2);
+    close(old);
+    lseek(fd, 0, SEEK_SET);
+    ssize_t n = read(fd, text, size - 1);
+    text[n > 0 ? n : 0] = 0;
+    close(fd);
+    return code;
+}
+
+static char *contents(const char *path) {
+    char *text = calloc(1, 1 << 20);
+    FILE *f = fopen(path, "r");
+    cr_assert(f, "%s", path);
+    cr_assert(fread(text, 1, (1 << 20) - 1, f) > 0);
+    fclose(f);
+    return text;
+}
+
+static void expect(const char *text, const char *wanted) {
+    cr_assert(strstr(text, wanted), "no '%s' in:\n%s", wanted, text);
+}
+
+Test(report, the_figures_of_the_record_are_on_the_page) {
+    char err[1024];
+    add_bench(50);
+    add_parity(1);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text,
+           "| pp1024 | **50.0** | 45.0 – 55.0 | 100.0 | 50.0 % of int8 | 25.0 | **2.00** (1.90 – 2.10) |");
+    expect(text, "| tg100 @ d4096 | **12.0** | 10.8 – 13.2 | 24.0 | 50.0 % of read |");
+    /* ours beside the published: 50/80, and (45/88 - 55/72) */
+    expect(text, "LFM2-8B-A1B ÷ Qwen3-1.7B, measured here | **0.62** (0.51 – 0.76) |");
+    expect(text, "published: technical report | 0.61 | 0.78 | 1.22 | 1.56 |");
+    expect(text, "were measured by others on other machines");
+    expect(text, "#### LFM2-8B-A1B, Q4_0, **synthetic weights**, 2 threads");
+    expect(text, "Made-up CPU \\| 9000");
+    expect(text, "| logits NMSE | 0.00125 | at most 0.01 | PASS | because it is made up |");
+    expect(text, "| prefill | own | 64 | 1.25e-03 |");
+    expect(text, "98.4 %");
+    expect(text, "| prefill | own, equal ones only | 0 | - |");
+    expect(text, "| prefill | own | 256 | 97.66 % | 6 | 6 | 0 |");
+    expect(text, "| read | avx512 | 2 | 3.00 | **27.2** |");
+    expect(text, "![Prefill speed against prompt length](plots/prefill.svg)");
+    cr_assert_not(strstr(text, folder), "a path of this machine is on the page");
+    free(text);
+}
+
+Test(report, same_record_same_bytes_and_check_names_the_line) {
+    char err[1024];
+    add_bench(50);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *first = contents(page);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0);
+    char *second = contents(page);
+    cr_assert_str_eq(first, second);
+    cr_assert_eq(report(err, sizeof err, "--check"), 0, "%s", err);
+
+    FILE *f = fopen(page, "w");
+    char *third_line = strchr(strchr(first, '\n') + 1, '\n') + 1;
+    fwrite(first, 1, (size_t)(third_line - first), f);
+    fputs("typed by hand\n", f);
+    fclose(f);
+    cr_assert_eq(report(err, sizeof err, "--check"), 1);
+    expect(err, "RESULTS.md: line 3 is not what the records say (found 'typed by hand'");
+
+    /* cut short, and too long */
+    f = fopen(page, "w");
+    fwrite(first, 1, strlen(first) - 1, f);
+    fclose(f);
+    cr_assert_eq(report(err, sizeof err, "--check"), 1);
+    f = fopen(page, "w");
+    fprintf(f, "%s\n", first);
+    fclose(f);
+    cr_assert_eq(report(err, sizeof err, "--check"), 1);
+    free(first);
+    free(second);
+}
+
+Test(report, a_later_measurement_replaces_the_earlier) {
+    char err[1024];
+    add_bench(50);
+    add_bench(60);
+    add_parity(0);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text, "| pp1024 | **60.0** |");
+    cr_assert_not(strstr(text, "| pp1024 | **50.0** |"));
+    expect(text, "### LFM2-8B-A1B, Q4_0, **synthetic weights**: **FAIL**");
+    expect(text, "| **FAIL** | because it is made up |");
+    free(text);
+}
+
+Test(report, sections_without_data_say_so) {
+    char err[1024];
+    add_parity(1);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text, "Not in this record; `lfm2 bench --record FILE` adds it.");
+    expect(text, "Not in this record; `lfm2 limits --record FILE` adds them.");
+    expect(text, "has none of these four tests");
+    cr_assert_not(strstr(text, "plots/prefill.svg"));
+    free(text);
+}
+
+Test(report, bad_input_is_one_line_and_2) {
+    char err[1024];
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 2);
+    expect(err, "lfm2: ");
+    expect(err, "made-up.h5");
+    FILE *f = fopen(record, "w");
+    fputs("this is not HDF5\n", f);
+    fclose(f);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 2);
+    expect(err, "made-up.h5");
+    cr_assert_eq(strchr(err, '\n'), err + strlen(err) - 1, "%s", err);
+    unlink(record);
+    /* a parity run without its tables */
+    add(new_run("parity"));
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 2);
+    expect(err, "0001-parity");
+    unlink(record);
+    add_bench(50);
+    cr_assert_eq(report(err, sizeof err, "--check"), 2, "no page to check");
+    expect(err, "RESULTS.md");
+}
+
+Test(report, figures_are_drawn) {
+    char err[1024], path[320];
+    add_bench(50);
+    add_parity(1);
+    if (access("plots/throughput.gp", R_OK) != 0 || system("command -v gnuplot >/dev/null") != 0)
+        cr_skip_test("needs gnuplot and the repository's root folder");
+    cr_assert_eq(report(err, sizeof err, "--out"), 2, "an option without its value");
+    char *argv[] = {"report", "--record", record, "--out", folder};
+    cr_assert_eq(cmd_report(5, argv), 0);
+    for (int i = 0; i < FIGURE_COUNT; i++)
+        for (int svg = 0; svg < 2; svg++) {
+            struct stat st;
+            snprintf(path, sizeof path, "%s/plots/%s.%s", folder, report_figure_names[i],
+                     svg ? "svg" : "png");
+            cr_assert_eq(stat(path, &st), 0, "%s", path);
+            cr_assert_gt(st.st_size, 4000, "%s", path);
+        }
+}
