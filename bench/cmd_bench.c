@@ -17,7 +17,7 @@ enum { MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8 };
 struct bench_command {
     /* as given */
     const char *models, *prompts, *gens, *pairs, *depths, *batches, *threads, *engines, *format, *format_err,
-        *peers;
+        *peers, *packed;
     const char *preset_name, *record, *cpus;
     int repetitions, no_warmup, no_limits, show_lines, seed;
     double delay, max_seconds;
@@ -31,6 +31,7 @@ struct bench_command {
     struct peer peer_list[MAX_BENCH_PEERS];
     int n_peers;
     struct model *model_list[MAX_MODELS];
+    char packed_list[MAX_MODELS][4096];
     struct subject subjects[MAX_MODELS * MAX_ENGINES];
     int n_models, n_subjects;
     int64_t started;
@@ -169,10 +170,13 @@ static void name_apart(const struct bench_command *c, struct model_row *row) {
 
 static enum status open_models(struct bench_command *c, struct error *e) {
     char path[4096];
+    const char *packed = c->packed;
     for (const char *list = c->models; next_word(&list, path, sizeof path);) {
         if (c->n_models == MAX_MODELS) return fail(e, ERR_ARG, "bench: more than %d models", MAX_MODELS);
         int64_t t0 = now_ns();
         TRY(model_open(&c->model_list[c->n_models], path, e));
+        char *beside = c->packed_list[c->n_models];
+        if (!next_word(&packed, beside, sizeof c->packed_list[0]) || strcmp(beside, "-") == 0) beside = NULL;
         struct model *m = c->model_list[c->n_models++];
         struct model_row row = model_row(m);
         int64_t load_ns = now_ns() - t0;
@@ -181,6 +185,7 @@ static enum status open_models(struct bench_command *c, struct error *e) {
         for (int i = 0; i < c->n_engines; i++) {
             struct subject *s = &c->subjects[c->n_subjects++];
             *s = (struct subject){.engine = c->engine_list[i], .model = m, .model_load_ns = load_ns};
+            if (s->engine->pack) s->packed = beside;
             memcpy(s->name, row.name, sizeof s->name);
         }
     }
@@ -280,6 +285,8 @@ int cmd_bench(int argc, char **argv) {
     static struct bench_command c = {.engines = "optimized", .format = "md", .seed = 1};
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &c.models, "A,B", "model files, timed interleaved"},
+        {"--packed", OPTION_TEXT, &c.packed, "A,B",
+         "their packed files (lfm2 pack) in the same order; - for none"},
         {"-p,--n-prompt", OPTION_TEXT, &c.prompts, "N,...",
          "prompt lengths to prefill (default: 512; 0: none)"},
         {"-n,--n-gen", OPTION_TEXT, &c.gens, "N,...", "numbers of tokens to decode (default: 128; 0: none)"},

@@ -18,7 +18,7 @@ static const char usage[] = "usage: lfm2 logits -m FILE --ids 1,2,3 -o OUT.h5 [o
                             "and /ids, int32 [n_ids]. n is 1, the last position; with --all every position.";
 
 struct arguments {
-    const char *model, *lora, *engine, *ids, *prompt, *file, *out;
+    const char *model, *lora, *packed, *engine, *ids, *prompt, *file, *out;
     int all, threads, batch;
 };
 
@@ -90,7 +90,8 @@ static enum status write_file(const struct arguments *a, const struct model *m, 
 static enum status run_model(const struct arguments *a, const struct model *m, const struct engine *engine,
                              const int32_t *ids, int n, struct error *e) {
     struct session *s = NULL;
-    struct engine_options options = {.threads = a->threads, .max_tokens = n, .max_batch = a->batch};
+    struct engine_options options = {
+        .threads = a->threads, .max_tokens = n, .max_batch = a->batch, .packed = a->packed};
     int rows = a->all ? n : 1;
     size_t V = (size_t)m->config.n_vocab;
     float *logits = calloc((size_t)rows * V, sizeof *logits);
@@ -129,6 +130,8 @@ int cmd_logits(int argc, char **argv) {
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &a.model, "FILE", "the model: a GGUF file or a Hugging Face folder"},
         {"--lora", OPTION_TEXT, &a.lora, "F[:S]", "add a PEFT adapter, S times (default 1); may be repeated"},
+        {"--packed", OPTION_TEXT, &a.packed, "FILE",
+         "the model's packed file (lfm2 pack), optimized engine only"},
         {"--engine", OPTION_TEXT, &a.engine, "NAME", "reference or optimized (default)"},
         {"--ids", OPTION_TEXT, &a.ids, "LIST", "token ids separated by commas; no BOS is added"},
         {"-p,--prompt", OPTION_TEXT, &a.prompt, "TEXT", "not yet: needs a tokenizer"},

@@ -129,8 +129,11 @@ static enum status runner_open(struct runner *r, const struct throughput_options
     r->base_rss = resident("VmRSS");
     reset_peak();
     int64_t opened = now_ns();
-    struct engine_options options = {
-        .threads = o->threads, .max_tokens = max_tokens, .max_batch = o->batch, .cpu_mask = o->cpu_mask};
+    struct engine_options options = {.threads = o->threads,
+                                     .max_tokens = max_tokens,
+                                     .max_batch = o->batch,
+                                     .cpu_mask = o->cpu_mask,
+                                     .packed = subject->packed};
     TRY(subject->engine->open(&r->session, subject->model, &options, e));
     r->load_ns = subject->model_load_ns + now_ns() - opened;
     if (!o->no_warmup) TRY(warm_up(r, longest, opened, e));
