@@ -95,8 +95,9 @@ static enum status run_model(const struct arguments *a, const struct model *m, c
     int rows = a->all ? n : 1;
     size_t V = (size_t)m->config.n_vocab;
     float *logits = calloc((size_t)rows * V, sizeof *logits);
-    enum status status = OK;
-    if (!logits) status = fail(e, ERR_MEMORY, "logits: no memory for %d x %zu logits", rows, V);
+    enum status status = cmd_isa_mask(&options.cpu_mask, e) ? e->code : OK;
+    if (status == OK && !logits)
+        status = fail(e, ERR_MEMORY, "logits: no memory for %d x %zu logits", rows, V);
     if (status == OK) status = engine->open(&s, m, &options, e);
     if (status == OK) status = feed_all(engine, s, ids, n, a->batch ? a->batch : 512, a->all, logits, V, e);
     if (s) engine->close(s);

@@ -60,6 +60,7 @@ enum {
 struct bench {
     const struct engine *engine;
     const struct model *model;
+    const struct engine_bounds *bounds;
     struct session *s;
     int V;
     int32_t ids[ROOM];
@@ -72,12 +73,18 @@ static void bench_close(struct bench *b) {
     free(b->got);
 }
 
+static struct engine_options options_for(const struct engine_bounds *bounds, int threads) {
+    return (struct engine_options){
+        .threads = threads, .max_tokens = ROOM, .cpu_mask = bounds->cpu_mask, .no_pin = 1};
+}
+
 static enum status bench_open(struct bench *b, const struct engine *engine, const struct model *m,
-                              int threads, int max_batch, struct error *e) {
+                              const struct engine_bounds *bounds, int threads, int max_batch,
+                              struct error *e) {
     struct rng r = {rng_key(7, 0, 0), 0};
-    struct engine_options options = {
-        .threads = threads, .max_tokens = ROOM, .max_batch = max_batch, .no_pin = 1};
-    *b = (struct bench){.engine = engine, .model = m, .V = m->config.n_vocab};
+    struct engine_options options = options_for(bounds, threads);
+    options.max_batch = max_batch;
+    *b = (struct bench){.engine = engine, .model = m, .bounds = bounds, .V = m->config.n_vocab};
     for (int i = 0; i < ROOM; i++) b->ids[i] = (int32_t)rng_below(&r, (uint32_t)b->V);
     b->want = calloc((size_t)ROOM * (size_t)b->V, sizeof *b->want);
     b->got = calloc((size_t)ROOM * (size_t)b->V, sizeof *b->got);
@@ -97,7 +104,8 @@ static enum status feed_singly(struct bench *b, int from, int to, float *out, st
     return OK;
 }
 
-double nmse_f32(const float *want, const float *got, size_t n) {
+/* NaN or Inf anywhere gives INFINITY. */
+static double nmse_f32(const float *want, const float *got, size_t n) {
     double difference = 0, power = 0;
     for (size_t i = 0; i < n; i++) {
         difference += ((double)got[i] - want[i]) * ((double)got[i] - want[i]);
@@ -134,6 +142,12 @@ static double nmse_f64(const double *want, const float *got, size_t n) {
     return isfinite(difference) && isfinite(power) && power > 0 ? difference / power : INFINITY;
 }
 
+/* NMSE of all positions at once and token by token; on the engine's own choices of experts; and how far these
+ * are from the best (negative: they are the best). */
+struct accuracy {
+    double prefill, decode, routed, margin;
+};
+
 /* Keeps the choices of every layer as [L, n, k]. */
 static void keep_experts(void *arg, const struct tap_event *v) {
     int32_t *experts = arg;
@@ -144,11 +158,12 @@ static void keep_experts(void *arg, const struct tap_event *v) {
 }
 
 /* Logits of LONG tokens with the experts behind them, and what the oracle makes of those. */
-static enum status measure_routed(struct bench *b, double *oracle, int32_t *experts,
-                                  struct engine_accuracy *out, struct error *e) {
+static enum status measure_routed(struct bench *b, double *oracle, int32_t *experts, struct accuracy *out,
+                                  struct error *e) {
     struct oracle_routing routing = {.experts = experts};
-    struct engine_options options = {
-        .threads = THREADS, .max_tokens = ROOM, .no_pin = 1, .tap = keep_experts, .tap_arg = experts};
+    struct engine_options options = options_for(b->bounds, THREADS);
+    options.tap = keep_experts;
+    options.tap_arg = experts;
     struct session *s;
     TRY(b->engine->open(&s, b->model, &options, e));
     enum status status = b->engine->feed(s, b->ids, LONG, b->got, LONG, e);
@@ -160,7 +175,7 @@ static enum status measure_routed(struct bench *b, double *oracle, int32_t *expe
     return OK;
 }
 
-static enum status measure(struct bench *b, double *oracle, int32_t *experts, struct engine_accuracy *out,
+static enum status measure(struct bench *b, double *oracle, int32_t *experts, struct accuracy *out,
                            struct error *e) {
     size_t values = (size_t)LONG * (size_t)b->V;
     TRY(oracle_logits(b->model, b->ids, LONG, NULL, oracle, e));
@@ -172,34 +187,29 @@ static enum status measure(struct bench *b, double *oracle, int32_t *experts, st
     return measure_routed(b, oracle, experts, out, e);
 }
 
-enum status engine_measure(const struct engine *engine, const struct model *m, struct engine_accuracy *out,
-                           struct error *e) {
-    struct bench b;
-    TRY(bench_open(&b, engine, m, THREADS, 0, e));
-    size_t choices = (size_t)m->config.n_layers * LONG * (size_t)m->config.n_experts_used;
-    double *oracle = calloc((size_t)LONG * (size_t)b.V, sizeof *oracle);
-    int32_t *experts = calloc(choices + 1, sizeof *experts);
-    enum status status = oracle && experts ? measure(&b, oracle, experts, out, e)
-                                           : fail(e, ERR_MEMORY, "engine case: out of memory");
-    free(oracle);
-    free(experts);
-    bench_close(&b);
-    return status;
-}
-
-static enum status equals_oracle(const struct engine *engine, const struct model *m,
-                                 const struct engine_bounds *bounds, struct error *e) {
-    struct engine_accuracy a;
-    TRY(engine_measure(engine, m, &a, e));
-    if (!(a.prefill <= bounds->oracle && a.decode <= bounds->oracle))
+static enum status judge(const struct bench *b, const struct accuracy *a, struct error *e) {
+    const struct engine_bounds *bounds = b->bounds;
+    if (!(a->prefill <= bounds->oracle && a->decode <= bounds->oracle))
         return fail(e, ERR_ARG, "%s: against the oracle: NMSE %.3g (prefill) and %.3g (decode), bound %.3g",
-                    engine->name, a.prefill, a.decode, bounds->oracle);
-    if (!(a.routed <= bounds->routed && a.margin <= bounds->margin))
+                    b->engine->name, a->prefill, a->decode, bounds->oracle);
+    if (!(a->routed <= bounds->routed && a->margin <= bounds->margin))
         return fail(
             e, ERR_ARG,
             "%s: on its own choices of experts: NMSE %.3g (bound %.3g), choices off by %.3g (bound %.3g)",
-            engine->name, a.routed, bounds->routed, a.margin, bounds->margin);
+            b->engine->name, a->routed, bounds->routed, a->margin, bounds->margin);
     return OK;
+}
+
+static enum status run_oracle(struct bench *b, struct error *e) {
+    struct accuracy a = {0};
+    const struct config *c = &b->model->config;
+    double *oracle = calloc((size_t)LONG * (size_t)b->V, sizeof *oracle);
+    int32_t *experts = calloc((size_t)c->n_layers * LONG * (size_t)c->n_experts_used + 1, sizeof *experts);
+    enum status status = oracle && experts ? measure(b, oracle, experts, &a, e)
+                                           : fail(e, ERR_MEMORY, "engine case: out of memory");
+    free(oracle);
+    free(experts);
+    return status == OK ? judge(b, &a, e) : status;
 }
 
 /* ---- one timeline, however it is cut ---- */
@@ -225,31 +235,31 @@ static enum status unsplit(struct bench *b, int n, struct error *e) {
     return feed_singly(b, n, n + EXTRA, b->want, e);
 }
 
-static enum status run_splits(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
+static enum status run_splits(struct bench *b, struct error *e) {
     for (int n = 1; n <= SHORT; n++) {
         TRY(unsplit(b, n, e));
-        for (int a = 0; a < n; a++) TRY(one_split(b, n, a, bounds->split, e));
+        for (int a = 0; a < n; a++) TRY(one_split(b, n, a, b->bounds->split, e));
     }
     TRY(unsplit(b, LONG, e));
-    return one_split(b, LONG, LONG / 2, bounds->split, e);
+    return one_split(b, LONG, LONG / 2, b->bounds->split, e);
 }
 
 /* In batches of max_batch, against one batch. */
-static enum status run_batches(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
+static enum status run_batches(struct bench *b, struct error *e) {
     struct bench whole;
-    TRY(bench_open(&whole, b->engine, b->model, THREADS, 0, e));
+    TRY(bench_open(&whole, b->engine, b->model, b->bounds, THREADS, 0, e));
     enum status status = feed(&whole, 0, LONG, whole.want, e);
     if (status == OK) {
         memcpy(b->want, whole.want, (size_t)LONG * (size_t)b->V * sizeof *b->want);
         status = feed(b, 0, LONG, b->got, e);
     }
-    if (status == OK) status = compare(b, LONG, bounds->split, "in batches of 7", LONG, e);
+    if (status == OK) status = compare(b, LONG, b->bounds->split, "in batches of 7", LONG, e);
     bench_close(&whole);
     return status;
 }
 
 /* n_logits: which rows are written, and no others. */
-static enum status run_n_logits(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
+static enum status run_n_logits(struct bench *b, struct error *e) {
     const float untouched = -12345.0f;
     TRY(feed(b, 0, SHORT, b->want, e));
     for (int wanted = 0; wanted <= SHORT; wanted++) {
@@ -258,7 +268,7 @@ static enum status run_n_logits(struct bench *b, const struct engine_bounds *bou
         memcpy(b->got, b->want, first * sizeof *b->got);
         for (size_t i = first; i < all + (size_t)b->V; i++) b->got[i] = untouched;
         TRY(b->engine->feed(b->s, b->ids, SHORT, wanted ? b->got + first : NULL, wanted, e));
-        TRY(compare(b, SHORT, bounds->split, "logits of the last n tokens only", wanted, e));
+        TRY(compare(b, SHORT, b->bounds->split, "logits of the last n tokens only", wanted, e));
         for (size_t i = all; i < all + (size_t)b->V; i++)
             TRY(expect(b->got[i] == untouched, b, "logits written past the end", wanted, e));
     }
@@ -266,8 +276,7 @@ static enum status run_n_logits(struct bench *b, const struct engine_bounds *bou
 }
 
 /* Repeats are the same bits: after reset, and in another session. */
-static enum status run_repeat(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
-    (void)bounds;
+static enum status run_repeat(struct bench *b, struct error *e) {
     TRY(feed(b, 0, LONG, b->want, e));
     TRY(feed_singly(b, LONG, LONG + EXTRA, b->want, e));
     for (int i = 0; i < 3; i++) {
@@ -309,16 +318,69 @@ static enum status one_snapshot(struct bench *b, struct bench *fresh, struct sna
     return compare(b, end, 0, "restored in another session", offset, e);
 }
 
-static enum status run_snapshots(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
-    (void)bounds;
+static enum status run_snapshots(struct bench *b, struct error *e) {
     struct bench fresh;
     struct snapshot shot = {0};
-    TRY(bench_open(&fresh, b->engine, b->model, 1, 0, e));
+    TRY(bench_open(&fresh, b->engine, b->model, b->bounds, 1, 0, e));
     enum status status = OK;
     for (int offset = 0; offset <= SHORT && status == OK; offset++)
         status = one_snapshot(b, &fresh, &shot, offset, e);
     snapshot_free(&shot);
     bench_close(&fresh);
+    return status;
+}
+
+/* ---- ties of the router ---- */
+
+/* The experts that every token must choose when all logits are 0 and only the last expert has a bias: that
+ * one and, among equals, the lowest. */
+struct tie_check {
+    const struct config *c;
+    long seen, wrong;
+};
+
+static void check_ties(void *arg, const struct tap_event *v) {
+    struct tie_check *t = arg;
+    if (v->point != TAP_ROUTER) return;
+    for (int i = 0; i < v->n * v->k; i++) {
+        t->seen++;
+        t->wrong += v->experts[i] != (i % v->k == v->k - 1 ? t->c->n_experts - 1 : i % v->k);
+    }
+}
+
+static enum status feed_ties(struct bench *b, const struct model *tied, struct error *e) {
+    struct tie_check check = {.c = &tied->config};
+    struct engine_options options = options_for(b->bounds, 1);
+    struct session *s;
+    options.tap = check_ties;
+    options.tap_arg = &check;
+    TRY(b->engine->open(&s, tied, &options, e));
+    enum status status = b->engine->feed(s, b->ids, SHORT, NULL, 0, e);
+    if (status == OK) status = b->engine->feed(s, b->ids, 1, NULL, 0, e);
+    b->engine->close(s);
+    TRY(status);
+    TRY(expect(check.seen > 0, b, "no router was tapped", 0, e));
+    return expect(check.wrong == 0, b, "among equal experts not the lowest were chosen", (int)check.wrong, e);
+}
+
+/* On a copy of the model whose routers are all zero. */
+static enum status run_ties(struct bench *b, struct error *e) {
+    const struct config *c = &b->model->config;
+    if (!c->n_experts) return OK;
+    struct model tied = *b->model;
+    size_t cells = (size_t)c->n_experts * (size_t)c->n_embd;
+    float *zeros = calloc(cells + (size_t)c->n_experts, sizeof *zeros), *bias = zeros + cells;
+    tied.layers = calloc((size_t)c->n_layers, sizeof *tied.layers);
+    enum status status = zeros && tied.layers ? OK : fail(e, ERR_MEMORY, "engine case: out of memory");
+    if (status == OK) {
+        bias[c->n_experts - 1] = 1;
+        memcpy(tied.layers, b->model->layers, (size_t)c->n_layers * sizeof *tied.layers);
+        for (int i = 0; i < c->n_layers; i++)
+            tied.layers[i].router.data = zeros, tied.layers[i].router_bias.data = bias;
+        status = feed_ties(b, &tied, e);
+    }
+    free(zeros);
+    free(tied.layers);
     return status;
 }
 
@@ -365,7 +427,8 @@ static enum status refuse_snapshots(struct bench *b, struct snapshot *shot, int 
 
 /* A snapshot longer than the session has room for. */
 static enum status refuse_long_snapshot(struct bench *b, const struct snapshot *shot, struct error *e) {
-    struct engine_options options = {.threads = 1, .max_tokens = shot->position - 1, .no_pin = 1};
+    struct engine_options options = options_for(b->bounds, 1);
+    options.max_tokens = shot->position - 1;
     struct error said = {0};
     struct session *small;
     TRY(b->engine->open(&small, b->model, &options, e));
@@ -375,8 +438,7 @@ static enum status refuse_long_snapshot(struct bench *b, const struct snapshot *
     return expect(status == ERR_ARG && position == 0, b, "a snapshot too long for the session", status, e);
 }
 
-static enum status run_refusals(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
-    (void)bounds;
+static enum status run_refusals(struct bench *b, struct error *e) {
     struct snapshot shot = {0};
     TRY(feed(b, 0, SHORT, b->want, e));
     TRY(feed_singly(b, SHORT, SHORT + EXTRA, b->want, e));
@@ -496,14 +558,14 @@ static enum status tapped_feed(struct bench *b, struct session *s, struct tap_ch
     return expect(c->final_rows == to - from, b, "taps ended early, in layer", c->layer, e);
 }
 
-static enum status run_taps(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
-    (void)bounds;
+static enum status run_taps(struct bench *b, struct error *e) {
     size_t values = (size_t)SHORT * (size_t)b->model->config.n_embd;
     float *copies = calloc(3 * values, sizeof *copies);
     struct tap_check c = {
         .model = b->model, .h = copies, .mixer = copies + values, .ffn = copies + 2 * values};
-    struct engine_options options = {
-        .threads = THREADS, .max_tokens = ROOM, .no_pin = 1, .tap = check_event, .tap_arg = &c};
+    struct engine_options options = options_for(b->bounds, THREADS);
+    options.tap = check_event;
+    options.tap_arg = &c;
     struct session *s = NULL;
     enum status status = copies ? OK : fail(e, ERR_MEMORY, "engine case: out of memory");
     if (status == OK) status = b->engine->open(&s, b->model, &options, e);
@@ -519,7 +581,7 @@ static enum status run_taps(struct bench *b, const struct engine_bounds *bounds,
 
 /* ---- options ---- */
 
-static enum status run_options(struct bench *b, const struct engine_bounds *bounds, struct error *e) {
+static enum status run_options(struct bench *b, struct error *e) {
     char text[256] = "";
     struct session *s;
     struct error said = {0};
@@ -534,12 +596,13 @@ static enum status run_options(struct bench *b, const struct engine_bounds *boun
                    i, e));
 
     TRY(feed(b, 0, LONG, b->want, e));
-    struct engine_options three = {.threads = 3, .max_tokens = LONG, .no_pin = 1};
+    struct engine_options three = options_for(b->bounds, 3);
+    three.max_tokens = LONG;
     TRY(b->engine->open(&s, b->model, &three, e));
     enum status status = b->engine->feed(s, b->ids, LONG, b->got, LONG, e); /* exactly full */
     b->engine->close(s);
     TRY(status);
-    return compare(b, LONG, bounds->split, "three threads against two", LONG, e);
+    return compare(b, LONG, b->bounds->split, "three threads against two", LONG, e);
 }
 
 /* ---- the table ---- */
@@ -548,24 +611,27 @@ static enum status run_options(struct bench *b, const struct engine_bounds *boun
     static enum status case_##name(const struct engine *engine, const struct model *m,                       \
                                    const struct engine_bounds *bounds, struct error *e) {                    \
         struct bench b;                                                                                      \
-        TRY(bench_open(&b, engine, m, threads, max_batch, e));                                               \
-        enum status status = run_##name(&b, bounds, e);                                                      \
+        TRY(bench_open(&b, engine, m, bounds, threads, max_batch, e));                                       \
+        enum status status = run_##name(&b, e);                                                              \
         bench_close(&b);                                                                                     \
         return status;                                                                                       \
     }
+CASE(oracle, THREADS, 0)
 CASE(splits, 1, 0)
 CASE(batches, THREADS, 7)
 CASE(n_logits, THREADS, 3)
 CASE(repeat, THREADS, 0)
 CASE(snapshots, 1, 0)
+CASE(ties, 1, 0)
 CASE(refusals, 1, 0)
 CASE(taps, 1, 0)
 CASE(options, THREADS, 0)
 #undef CASE
 
 const struct engine_case engine_cases[] = {
-    {"equals the oracle", equals_oracle}, {"splits", case_splits}, {"batches", case_batches},
-    {"n_logits", case_n_logits},          {"repeat", case_repeat}, {"snapshots", case_snapshots},
-    {"refusals", case_refusals},          {"taps", case_taps},     {"options", case_options},
+    {"oracle", case_oracle},     {"splits", case_splits},     {"batches", case_batches},
+    {"n_logits", case_n_logits}, {"repeat", case_repeat},     {"snapshots", case_snapshots},
+    {"ties", case_ties},         {"refusals", case_refusals}, {"taps", case_taps},
+    {"options", case_options},
 };
 const int n_engine_cases = (int)(sizeof engine_cases / sizeof *engine_cases);

@@ -8,12 +8,13 @@
 #include "reference/engine.h"
 #include "tests/tiny.h"
 
-/* NMSE = sum (got - want)^2 / sum want^2 over all values. */
+/* What is allowed here. NMSE = sum (got - want)^2 / sum want^2 over all values. */
 struct engine_bounds {
-    double oracle; /* logits against the oracle, prefill and decode alike */
-    double routed; /* logits against the oracle on the engine's own choices of experts */
-    double margin; /* how far those choices may be from the best, in units of the router's s + bias */
-    double split;  /* logits of the same tokens fed in other pieces; 0: the same bits */
+    unsigned cpu_mask; /* engine_options.cpu_mask of every session */
+    double oracle;     /* logits against the oracle, prefill and decode alike */
+    double routed;     /* logits against the oracle on the engine's own choices of experts */
+    double margin;     /* how far those choices may be from the best, in units of the router's s + bias */
+    double split;      /* logits of the same tokens fed in other pieces; 0: the same bits */
 };
 
 /* OK, or a filled *e that says what was wrong. */
@@ -36,16 +37,5 @@ extern const int n_engine_models;
 
 /* Writes model i to a temporary file, opens it and removes the file's name. */
 enum status engine_model_open(struct model **out, int i, struct error *e);
-
-/* What the oracle says of an engine: NMSE of the logits of all positions at once and token by token, NMSE on
- * the engine's own choices of experts, and how far these are from the best (negative: they are the best). */
-struct engine_accuracy {
-    double prefill, decode, routed, margin;
-};
-enum status engine_measure(const struct engine *engine, const struct model *m, struct engine_accuracy *out,
-                           struct error *e);
-
-/* NaN or Inf on either side that the other has not gives INFINITY. */
-double nmse_f32(const float *want, const float *got, size_t n);
 
 #endif

@@ -170,6 +170,15 @@ Test(logits, stores_what_the_reference_computes) {
     cr_assert_leq(stored_nmse(1, ids, 7), tolerances[TOL_NMSE_REFERENCE].limit);
 }
 
+Test(logits, takes_the_optimized_engine_unless_told) {
+    const int32_t ids[] = {5, 0, 511};
+    write_model();
+    cr_assert_eq(RUN("-m", model_path, "--ids", "5,0,511", "--all", "-o", path), 0);
+    double error = stored_nmse(3, ids, 3);
+    cr_assert_leq(error, tolerances[TOL_NMSE_FLOAT_WEIGHTS].limit);
+    cr_assert_gt(error, tolerances[TOL_NMSE_REFERENCE_SPLIT].limit, "this is the reference");
+}
+
 Test(logits, wrong_use_is_exit_2_and_writes_nothing) {
     write_model();
     cr_assert_eq(RUN("-m", model_path, "--ids", "1,2"), 2);
