@@ -6,7 +6,6 @@
 #include "data/model.h"
 #include "data/status.h"
 #include "reference/engine.h"
-#include "tests/tiny.h"
 
 /* What is allowed here. NMSE = sum (got - want)^2 / sum want^2 over all values. */
 struct engine_bounds {
@@ -25,17 +24,5 @@ struct engine_case {
 };
 extern const struct engine_case engine_cases[];
 extern const int n_engine_cases;
-
-/* The models that the cases are run on: every architecture in every type, and shapes that break habits
- * (widths that are no multiple of 256 or of 64, heads wider than the model, a separate head). */
-struct engine_model {
-    const char *name;
-    struct tiny_spec spec;
-};
-extern const struct engine_model engine_models[];
-extern const int n_engine_models;
-
-/* Writes model i to a temporary file, opens it and removes the file's name. */
-enum status engine_model_open(struct model **out, int i, struct error *e);
 
 #endif

@@ -8,6 +8,7 @@
 #include "bench/cmd.h"
 #include "tests/check.h"
 #include "tests/engine_cases.h"
+#include "tests/engine_models.h"
 
 /* Criterion forks and loses pointers, so a parameter is model * n_engine_cases + case. */
 ParameterizedTestParameters(optimized, contract) {

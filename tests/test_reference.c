@@ -4,6 +4,7 @@
 
 #include "tests/check.h"
 #include "tests/engine_cases.h"
+#include "tests/engine_models.h"
 
 /* Criterion forks and loses pointers, so a parameter is model * n_engine_cases + case. */
 ParameterizedTestParameters(reference, contract) {
