@@ -19,6 +19,7 @@ CMD(report)
 CMD(quantize)
 CMD(convert)
 CMD(pack)
+CMD(tokenize)
 #undef CMD
 
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */
