@@ -49,6 +49,15 @@ static void block(struct drawing *d, const char *kind, int colour, const char *t
     fprintf(d->file, "\"\n");
 }
 
+/* A model's name in a legend. Names of synthetic models end by saying so, which the title of each figure
+ * does. */
+static const char *legend_name(char out[64], const char *name) {
+    static const char suffix[] = " (synthetic)";
+    size_t n = strlen(name), m = sizeof suffix - 1;
+    snprintf(out, 64, "%.*s", (int)(n > m && !strcmp(name + n - m, suffix) ? n - m : n), name);
+    return out;
+}
+
 static enum status gnuplot(const char *scripts, const char *script, const char *const *words,
                            struct error *e) {
     char path[4200], *argv[16] = {(char *)"gnuplot", (char *)"-c", path};
@@ -138,11 +147,12 @@ static void write_series(struct drawing *d, const struct panel *p, size_t first)
     const struct report_source *s = p->source;
     const struct throughput_row *r = &s->speeds[first];
     int ours = !strcmp(r->engine, "optimized");
-    char title[256], threads[32] = "";
+    char title[256], name[64], threads[32] = "";
     if (several_threads(s))
         snprintf(threads, sizeof threads, ", %lld thread%s", (long long)r->threads,
                  r->threads == 1 ? "" : "s");
-    snprintf(title, sizeof title, "%s, %s%s", r->model, ours ? "lfm2" : r->engine, threads);
+    snprintf(title, sizeof title, "%s, %s%s", legend_name(name, r->model), ours ? "lfm2" : r->engine,
+             threads);
     block(d, ours ? "ours" : "peer", colour_of(s, r->model), title);
     for (size_t i = first; i < s->n_speeds; i++) {
         const struct throughput_row *x = &s->speeds[i];
@@ -161,7 +171,7 @@ static void write_limit(struct drawing *d, const struct panel *p, size_t first) 
     const struct report_source *s = p->source;
     const struct throughput_row *r = &s->speeds[first];
     double lowest = INFINITY, highest = 0;
-    char title[256], a[32], b[32], threads[32] = "";
+    char title[256], name[64], a[32], b[32], threads[32] = "";
     for (size_t i = first; i < s->n_speeds; i++) {
         const struct throughput_row *x = &s->speeds[i];
         if (!in_panel(p, x) || !same_series(x, r) || !(x->limit_ts > 0)) continue;
@@ -172,10 +182,10 @@ static void write_limit(struct drawing *d, const struct panel *p, size_t first) 
     int off = lowest > 4 * p->top;
     if (several_threads(s)) snprintf(threads, sizeof threads, ", %lld thr.", (long long)r->threads);
     if (off)
-        snprintf(title, sizeof title, "%s%s, limit: %s to %s, above this chart", r->model, threads,
-                 md_rate(a, lowest), md_rate(b, highest));
+        snprintf(title, sizeof title, "%s%s, limit: %s to %s, above this chart", legend_name(name, r->model),
+                 threads, md_rate(a, lowest), md_rate(b, highest));
     else
-        snprintf(title, sizeof title, "%s%s, limit of the machine", r->model, threads);
+        snprintf(title, sizeof title, "%s%s, limit of the machine", legend_name(name, r->model), threads);
     block(d, off ? "off" : "limit", colour_of(s, r->model), title);
     for (size_t i = first; i < s->n_speeds; i++) {
         const struct throughput_row *x = &s->speeds[i];
@@ -227,6 +237,8 @@ static enum status draw_share(const struct report_source *s, const char *output,
     struct panel prefill = {.source = s, .test = TEST_PREFILL, .share = 1};
     struct panel decode = {.source = s, .test = TEST_DECODE, .share = 1};
     struct drawing left, right;
+    char title[512];
+    print_title(title, sizeof title, "Share of what this machine's measured limits allow", s);
     TRY(drawing_open(&left, e));
     enum status st = drawing_open(&right, e);
     if (st == OK) {
@@ -239,6 +251,7 @@ static enum status draw_share(const struct report_source *s, const char *output,
                                left.colours,
                                right.kinds,
                                right.colours,
+                               title,
                                NULL};
         st = gnuplot(scripts, "share.gp", words, e);
         drawing_close(&right);
@@ -250,9 +263,12 @@ static enum status draw_share(const struct report_source *s, const char *output,
 /* One line per phase, with the reference's choice of experts where there are any; own: with the engine's. */
 static void write_layers(struct drawing *d, const struct report_source *s, const struct report_parity *p,
                          const char *phase, int own) {
-    char title[256];
+    char title[256], name[64];
     int started = 0, routers = parity_has_router(&p->rows);
-    snprintf(title, sizeof title, "%s, %s%s", p->model.name, phase, own ? ", own choice of experts" : "");
+    snprintf(title, sizeof title, "%s, %s%s", legend_name(name, p->model.name), phase,
+             own       ? ", own experts"
+             : routers ? ", reference's experts"
+                       : "");
     for (size_t k = 0; k < p->rows.n_layers; k++) {
         const struct parity_layer_row *r = &p->rows.layers[k];
         double nmse = routers && !own ? r->residual_nmse_routed : r->residual_nmse;
@@ -270,6 +286,9 @@ static void write_layers(struct drawing *d, const struct report_source *s, const
 static enum status draw_parity(const struct report_source *s, const char *output, const char *scripts,
                                struct error *e) {
     struct drawing d;
+    char title[512];
+    print_title(title, sizeof title, "Error of the residual stream, optimized against the float32 reference",
+                s);
     TRY(drawing_open(&d, e));
     for (size_t i = 0; i < s->n_parity; i++) {
         write_layers(&d, s, &s->parity[i], "prefill", 0);
@@ -277,7 +296,7 @@ static enum status draw_parity(const struct report_source *s, const char *output
         if (parity_has_router(&s->parity[i].rows)) write_layers(&d, s, &s->parity[i], "prefill", 1);
     }
     fflush(d.file);
-    const char *words[] = {d.path, output, d.kinds, d.colours, NULL};
+    const char *words[] = {d.path, output, d.kinds, d.colours, title, NULL};
     enum status st = d.blocks ? gnuplot(scripts, "parity.gp", words, e) : OK;
     drawing_close(&d);
     return st;

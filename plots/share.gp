@@ -1,6 +1,7 @@
 # share: per cent of the machine's limit, prefill on the left, decode on the right.
 # ARG1, ARG2 data of the two panels: blocks of "x share", each after a line with its quoted title; "" for none.
 # ARG3 output without suffix. ARG4, ARG5 kinds and colours of the left panel, ARG6, ARG7 of the right.
+# ARG8 title.
 kinds = ARG4
 colours = ARG5
 load ARG0[1:strlen(ARG0) - strlen("share.gp")]."style.gp"
@@ -10,9 +11,9 @@ set xtics rotate by -40
 set yrange [0:100<*]
 set offsets graph 0.05, graph 0.05, 0, 0
 do for [suffix in "png svg"] {
-    eval suffix eq "png" ? png(1200, 600) : svg(1200, 600)
+    eval suffix eq "png" ? png(1240, 640) : svg(1240, 640)
     set output ARG3.".".suffix
-    set multiplot layout 1,2 title "Share of what this machine's measured limits allow"
+    set multiplot layout 1,2 title ARG8 noenhanced
     do for [panel = 1:2] {
         data = panel == 1 ? ARG1 : ARG2
         kinds = panel == 1 ? ARG4 : ARG6

@@ -12,7 +12,7 @@ eval tokens
 set yrange [0:*]
 set offsets graph 0.03, graph 0.03, graph 0.05, 0
 do for [suffix in "png svg"] {
-    eval suffix eq "png" ? png(1000, 640) : svg(1000, 640)
+    eval suffix eq "png" ? png(1080, 680) : svg(1080, 680)
     set output ARG2.".".suffix
     plot for [i = 1:n] ARG1 index i-1 using 1:2:3:4 with yerrorbars \
              lc rgb colour(i) lw (is_line(i) ? 0 : 1.4) pt (is_line(i) ? 0 : mark(i)) ps 1.1 notitle, \
