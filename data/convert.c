@@ -3,11 +3,15 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "data/hf.h"
 #include "data/pipeline.h"
 #include "data/source.h"
+#include "data/tokenizer.h"
 
 enum { PIECE_WEIGHTS = 1 << 20 /* about; whole rows */ };
 
@@ -75,21 +79,54 @@ static int key_is(const struct gguf_kv *kv, const char *key) {
     return kv->key.size >= n && memcmp(kv->key.data, key, n) == 0 && (kv->key.size == n || key[n - 1] == '.');
 }
 
-/* All keys but those that say how the input file was written. */
-static enum status put_keys(struct job *job, struct gguf_writer *w, struct error *e) {
+/* What a folder's tokenizer says itself. */
+static int is_tokens_own(const struct gguf_kv *kv, const struct tokenizer *t) {
+    return (key_is(kv, "tokenizer.ggml.bos_token_id") && tokenizer_bos(t) >= 0) ||
+           (key_is(kv, "tokenizer.ggml.eos_token_id") && tokenizer_eos(t) >= 0) ||
+           (key_is(kv, "tokenizer.ggml.padding_token_id") && tokenizer_pad(t) >= 0);
+}
+
+/* All keys but those that say how the input file was written. tokenizer: of a folder; NULL: none. */
+static void copy_keys(struct job *job, struct gguf_writer *w, const struct tokenizer *tokenizer) {
     int numbered = 0;
     for (uint64_t i = 0; i < job->g->n_kv; i++) {
         const struct gguf_kv *kv = &job->g->kv[i];
         if (key_is(kv, "general.alignment") || key_is(kv, "split.")) continue;
         if (key_is(kv, "general.file_type") && (job->o->recipe || kv->type != GGUF_U32)) continue;
         if (key_is(kv, "general.quantization_version")) continue;
+        if (tokenizer && is_tokens_own(kv, tokenizer)) continue;
         numbered |= key_is(kv, "general.file_type");
         gguf_put_kv(w, kv);
     }
     if (!numbered) gguf_put_u32(w, "general.file_type", file_type(job));
     gguf_put_u32(w, "general.quantization_version", 2);
-    (void)e;
-    return OK;
+}
+
+static int has_tokenizer(const char *folder) {
+    static const char *const files[] = {"tokenizer.json", "vocab.json"};
+    char path[4096 + 32];
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
+        if (access(path, F_OK) == 0) return 1;
+    }
+    return 0;
+}
+
+static enum status put_keys(struct job *job, struct gguf_writer *w, struct error *e) {
+    const struct model *m = job->source.base;
+    struct tokenizer *t = NULL;
+    enum status status = OK;
+    char folder[4096];
+    if (m->hf && hf_folder(m->path, folder, sizeof folder))
+        return fail(e, ERR_ARG, "%.64s...: path too long", m->path);
+    job->result.no_tokenizer = m->hf && !has_tokenizer(folder);
+    if (m->hf && !job->result.no_tokenizer) TRY(tokenizer_of_model(&t, m, e));
+    copy_keys(job, w, t);
+    if (t) status = tokenizer_put(t, w, m->config.n_vocab, e);
+    if (job->result.no_tokenizer)
+        gguf_put_string(w, "tokenizer.ggml.model", "none"); /* llama.cpp asks for it */
+    tokenizer_close(t);
+    return status;
 }
 
 /* ---- pieces ---- */

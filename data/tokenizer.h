@@ -17,6 +17,7 @@
 
 struct tokenizer;
 struct gguf;
+struct gguf_writer;
 struct model;
 
 /* *out is NULL on error. Close with tokenizer_close (NULL is fine).
@@ -29,6 +30,12 @@ enum status tokenizer_open(struct tokenizer **out, const char *path, struct erro
 enum status tokenizer_of_model(struct tokenizer **out, const struct model *m, struct error *e);
 enum status tokenizer_of_gguf(struct tokenizer **out, const struct gguf *g, int64_t rows, struct error *e);
 void tokenizer_close(struct tokenizer *t);
+
+/* The keys tokenizer.ggml.* and the chat template, so that a file with them opens as the same tokenizer, with
+ * rows tokens: ids without one get a text that nothing is encoded to. An added token is a control token there
+ * exactly when it is special. ERR_UNSUPPORTED: GGUF has no name for what it does to text before the merges.
+ */
+enum status tokenizer_put(const struct tokenizer *t, struct gguf_writer *w, int64_t rows, struct error *e);
 
 int tokenizer_size(
     const struct tokenizer *t);               /* ids are 0 to size-1: let a sampler choose among these only */

@@ -55,6 +55,7 @@ struct tokenizer {
     _Atomic uint8_t
         *whole; /* per id: does its own text, alone, become this token? found out when first met */
     struct added_set all, plain; /* plain: not the special ones */
+    const struct pre_tokenizer *pre;
     pcre2_code *code;
     int nfc, ignore_merges, adds_bos;
     int bos, eos, pad;
@@ -80,6 +81,13 @@ const struct merge *merge_find(const struct tokenizer *t, int32_t left, int32_t 
 enum status vocab_finish(struct tokenizer *t, const struct pre_tokenizer *pre, struct error *e);
 
 const char *token_bytes(const struct tokenizer *t, int32_t id);
+
+/* The byte that a character of the byte alphabet stands for; -1 for others. */
+enum { BYTE_ALPHABET = 256 + 68 }; /* its characters are below this */
+int byte_of_character(uint32_t c);
+
+/* GGUF's name for what a tokenizer does before the merges; NULL when it has none. */
+const char *pre_tokenizer_name(const struct tokenizer *t);
 
 /* By GGUF's name ("lfm2") or by the regular expression of tokenizer.json; NULL when unknown. */
 const struct pre_tokenizer *pre_tokenizer_named(const char *name, size_t n);

@@ -43,6 +43,12 @@ const struct pre_tokenizer *pre_tokenizer_of_pattern(const char *pattern) {
     return NULL;
 }
 
+const char *pre_tokenizer_name(const struct tokenizer *t) {
+    int qwen2 = strcmp(t->pre->pattern, pre_tokenizers[QWEN2].pattern) == 0;
+    if (qwen2) return t->nfc && !t->ignore_merges ? "qwen2" : NULL;
+    return t->nfc ? NULL : t->ignore_merges ? "llama-bpe" : "lfm2";
+}
+
 enum status pre_tokenizer_compile(struct tokenizer *t, const struct pre_tokenizer *pre, struct error *e) {
     const char *pattern = strcmp(pre->pattern, pre_tokenizers[QWEN2].pattern) == 0 ? FOR_PCRE2("\\p{N}")
                                                                                    : FOR_PCRE2("\\p{N}{1,3}");
@@ -55,6 +61,7 @@ enum status pre_tokenizer_compile(struct tokenizer *t, const struct pre_tokenize
                     code, where);
     /* Where the compiler is missing or memory may not be made executable, matching is interpreted. */
     (void)pcre2_jit_compile(t->code, PCRE2_JIT_COMPLETE);
+    t->pre = pre;
     t->nfc = pre->nfc, t->ignore_merges = pre->ignore_merges, t->adds_bos = pre->adds_bos;
     return OK;
 }

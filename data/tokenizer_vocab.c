@@ -7,18 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TOKENS = 1 << 24, ALPHABET = 256 + 68, QUOTED = 60 };
+enum { MAX_TOKENS = 1 << 24, QUOTED = 60 };
 
 /* Byte-level vocabularies write each byte as a printable character: itself where Latin-1 has it as one, else
  * the next unused character from U+0100 on. Returns -1 for characters outside this alphabet. */
-static int byte_of_character(uint32_t c) {
+int byte_of_character(uint32_t c) {
     static const uint8_t moved[68] = {
         0,   1,   2,   3,   4,   5,   6,   7,   8,   9,   10,  11,  12,  13,  14,  15,  16,
         17,  18,  19,  20,  21,  22,  23,  24,  25,  26,  27,  28,  29,  30,  31,  32,  127,
         128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 139, 140, 141, 142, 143, 144,
         145, 146, 147, 148, 149, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 160, 173,
     };
-    if (c >= ALPHABET) return -1;
+    if (c >= BYTE_ALPHABET) return -1;
     if (c >= 256) return moved[c - 256];
     return (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || c >= 174 ? (int)c : -1;
 }

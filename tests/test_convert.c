@@ -14,6 +14,7 @@
 #include "data/gguf_write.h"
 #include "data/model.h"
 #include "data/synth.h"
+#include "data/tokenizer.h"
 #include "reference/engine.h"
 #include "tests/tiny_hf.h"
 
@@ -255,6 +256,105 @@ Test(convert, a_folder_becomes_the_same_model, .init = make_directory, .fini = r
         free(y);
         tiny_directory_remove(in_directory("hf"));
     }
+}
+
+/* ---- tokenizers ---- */
+
+/* The 256 bytes in their alphabet, some merges, and three added tokens, one of which is not special. */
+static void write_tokenizer(const char *folder) {
+    char path[600];
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    FILE *f = fopen(path, "wb");
+    cr_assert_not_null(f);
+    fprintf(
+        f,
+        "{\"added_tokens\": [{\"id\": 270, \"content\": \"<|im_start|>\", \"special\": true},"
+        "{\"id\": 271, \"content\": \"<|im_end|>\", \"special\": true},"
+        "{\"id\": 300, \"content\": \"he says\", \"special\": false}],"
+        "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+        "{\"Regex\": \"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "
+        "?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+\"}, "
+        "\"behavior\": "
+        "\"Isolated\", \"invert\": false}, {\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+        "\"use_regex\": false}]},"
+        "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": "
+        "\"<|im_start|>\"}}, {\"Sequence\": {\"id\": \"A\"}}]},"
+        "\"model\": {\"type\": \"BPE\", \"ignore_merges\": false, \"vocab\": {");
+    int next = 256;
+    for (int b = 0; b < 256; b++) {
+        int own = (b > 32 && b < 127) || (b > 160 && b != 173);
+        fprintf(f, "\"\\u%04x\": %d, ", own ? b : next++, b);
+    }
+    fprintf(f, "\"he\": 256, \"th\": 257, \"the\": 258, \"\\u0120the\": 259, \"\\u0120\\u0120\": 260},"
+               "\"merges\": [\"h e\", \"t h\", \"t he\", [\"\\u0120\", \"the\"], \"\\u0120 \\u0120\"]}}");
+    cr_assert_eq(fclose(f), 0);
+    snprintf(path, sizeof path, "%s/tokenizer_config.json", folder);
+    f = fopen(path, "wb");
+    cr_assert(f &&
+              fputs("{\"eos_token\": \"<|im_end|>\", \"chat_template\": \"{{ bos_token }} x\"}", f) >= 0);
+    cr_assert_eq(fclose(f), 0);
+}
+
+static const char *const texts[] = {"the other theme", "  then he says 12345 <|im_end|>the",
+                                    "na\xc3\xafve \xff\x00", "", "\n\n <|im_start|>he"};
+
+Test(convert, the_tokenizer_comes_along, .init = make_directory, .fini = remove_directory) {
+    struct tiny_spec s = tiny_default("lfm2");
+    struct tiny_hf o = {.vectors = TYPE_F32};
+    struct error e = {0};
+    struct tokenizer *a, *b;
+    struct gguf *g;
+    const struct gguf_kv *types;
+    cr_assert_eq(tiny_write(in_directory("m.gguf"), &s, &e), OK, "%s", e.text);
+    cr_assert_eq(mkdir(in_directory("hf"), 0777), 0);
+    cr_assert_eq(tiny_hf_write(in_directory("hf"), in_directory("m.gguf"), &s, &o, &e), OK, "%s", e.text);
+    write_tokenizer(in_directory("hf"));
+    struct convert_result r;
+    struct convert_options options = {.in = in_directory("hf"), .out = in_directory("o.gguf"), .threads = 1};
+    cr_assert_eq(convert_write(&options, &r, &e), OK, "%s", e.text);
+    cr_assert_eq(r.no_tokenizer, 0);
+    cr_assert_eq(tokenizer_open(&a, in_directory("hf"), &e), OK, "%s", e.text);
+    cr_assert_eq(tokenizer_open(&b, in_directory("o.gguf"), &e), OK, "%s", e.text);
+    for (size_t i = 0; i < N(texts); i++)
+        for (unsigned flags = 0; flags < 4; flags++) {
+            struct tokens x = {0}, y = {0};
+            size_t n = strlen(texts[i]) + (i == 2); /* that one has a NUL */
+            cr_assert_eq(tokenizer_encode(a, texts[i], n, flags, &x, &e), OK, "%s", e.text);
+            cr_assert_eq(tokenizer_encode(b, texts[i], n, flags, &y, &e), OK, "%s", e.text);
+            cr_assert(x.n == y.n && (x.n == 0 || memcmp(x.ids, y.ids, x.n * sizeof *x.ids) == 0), "%s",
+                      texts[i]);
+            tokens_free(&x);
+            tokens_free(&y);
+        }
+    cr_assert(tokenizer_bos(b) == 270 && tokenizer_eos(b) == 271 && tokenizer_adds_bos(b) == 1);
+    cr_assert_str_eq(tokenizer_chat_template(b), "{{ bos_token }} x");
+    cr_assert_eq(gguf_open(&g, in_directory("o.gguf"), &e), OK, "%s", e.text);
+    cr_assert_eq(gguf_array(g, "tokenizer.ggml.token_type", GGUF_I32, &types, &e), OK, "%s", e.text);
+    cr_assert_eq((int)types->count, s.V);
+    cr_assert(gguf_int_at(types, 5) == 1 && gguf_int_at(types, 270) == 3 && gguf_int_at(types, 300) == 4 &&
+              gguf_int_at(types, 299) == 5);
+    gguf_close(g);
+    tokenizer_close(a);
+    tokenizer_close(b);
+}
+
+Test(convert, a_folder_without_a_tokenizer_says_so, .init = make_directory, .fini = remove_directory) {
+    struct tiny_spec s = tiny_default("qwen3");
+    struct tiny_hf o = {.vectors = TYPE_F32};
+    struct error e = {0};
+    struct convert_result r;
+    cr_assert_eq(tiny_write(in_directory("m.gguf"), &s, &e), OK, "%s", e.text);
+    cr_assert_eq(mkdir(in_directory("hf"), 0777), 0);
+    cr_assert_eq(tiny_hf_write(in_directory("hf"), in_directory("m.gguf"), &s, &o, &e), OK, "%s", e.text);
+    struct convert_options options = {.in = in_directory("hf"), .out = in_directory("o.gguf"), .threads = 1};
+    cr_assert_eq(convert_write(&options, &r, &e), OK, "%s", e.text);
+    cr_assert_eq(r.no_tokenizer, 1);
+    write_tokenizer(in_directory("hf"));
+    s.V = 256; /* fewer rows than the tokenizer has tokens */
+    cr_assert_eq(tiny_write(in_directory("m.gguf"), &s, &e), OK, "%s", e.text);
+    cr_assert_eq(tiny_hf_write(in_directory("hf"), in_directory("m.gguf"), &s, &o, &e), OK, "%s", e.text);
+    cr_assert_eq(convert_write(&options, &r, &e), ERR_SHAPE);
+    cr_assert(strstr(e.text, "301"), "%s", e.text);
 }
 
 /* ---- what is refused, and what is left behind ---- */

@@ -77,8 +77,8 @@ static int run(const char *line, char *out, char *err, size_t size) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static const char *const commands[] = {"info",    "synth",  "logits", "parity",
-                                       "kernels", "limits", "bench",  "report"};
+static const char *const commands[] = {"info",   "synth", "logits", "parity",   "kernels",
+                                       "limits", "bench", "report", "quantize", "convert"};
 
 /* What each command line's one line on stderr has to mention. */
 static const struct {
@@ -115,6 +115,26 @@ static const struct {
     {"limits --wrong", "--wrong"},
     {"limits -t x", "x"},
     {"report --wrong", "--wrong"},
+    {"quantize", "quantize"},
+    {"quantize text.gguf", "OUT.gguf"},
+    {"quantize text.gguf out.gguf", "TYPE"},
+    {"quantize text.gguf out.gguf q3_k", "q3_k"},
+    {"quantize text.gguf out.gguf q4_0 many", "many"},
+    {"quantize text.gguf cut.gguf q4_0", "--force"},
+    {"quantize missing.gguf out.gguf q4_0", "missing.gguf"},
+    {"quantize text.gguf out.gguf q4_0", "text.gguf"},
+    {"quantize --wrong", "--wrong"},
+    {"convert", "-o"},
+    {"convert -o out.gguf", "model"},
+    {"convert text.gguf -o out.gguf", "text.gguf"},
+    {"convert missing -o out.gguf", "missing"},
+    {"convert . -o out.gguf", "config.json"},
+    {"convert --merge a:1 -o out.gguf", "--base"},
+    {"convert text.gguf --base cut.gguf -o out.gguf", "--merge"},
+    {"convert text.gguf --merge a:1 --base cut.gguf -o out.gguf", "--merge"},
+    {"convert text.gguf --type q9 -o out.gguf", "q9"},
+    {"convert --wrong", "--wrong"},
+    {"logits -m text.gguf --lora missing --ids 1 -o out.h5", "text.gguf"},
 };
 
 Test(program, mistakes_give_one_line_and_exit_2, .init = make_folder, .fini = remove_folder) {
