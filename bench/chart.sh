@@ -94,10 +94,16 @@ trap 'exit 130' INT TERM
 say "measuring this machine's limits"
 ./lfm2 limits --record "$new"
 say "parity: does the optimized engine compute what the reference computes?"
-./lfm2 parity -m "$files" --record "$new"
+agree=0
+./lfm2 parity -m "$files" --record "$new" || agree=$?
+[ "$agree" -le 1 ] || exit "$agree"
 say "speed: prefill and decode against length and depth; both models take turns"
 ./lfm2 bench --preset chart -m "$files" --record "$new"
 mv "$new" "$record"
 say "drawing"
 ./lfm2 report
 say "done: read RESULTS.md, look at plots/*.png; the record behind them is $record"
+if [ "$agree" -ne 0 ]; then
+    echo "chart: the engines do NOT agree within the bounds of \`lfm2 parity\`: see the parity tables of RESULTS.md" >&2
+    exit 1
+fi
