@@ -1,9 +1,12 @@
 /* synth_shapes: the shapes that synth can write, which tensors they have, of which type and spread.
  *
- * Spreads: a matrix with K columns gets 1/sqrt(K), so that every mixer and ffn adds about one unit of
- * variance to the residual stream and nothing grows with depth beyond sqrt(2 L). Logits get a standard
- * deviation of about 3 through the tied embedding, which also keeps a token's own embedding from dominating
- * the residual stream (a model that repeats its last token would make every comparison of top-1 trivial). */
+ * Spreads: a matrix with K columns gets 1/sqrt(K), so that its outputs are as large as its inputs. The last
+ * matrix of each mixer and ffn is smaller from the second layer on (LATER): the first layer makes the
+ * residual stream and the later ones amend it, as in trained models. Random layers of full size each would
+ * replace most of what the stream holds and amplify every rounding error from layer to layer, which no real
+ * model does. Logits get a standard deviation of about 3 through the tied embedding, which also keeps a
+ * token's own embedding from dominating the residual stream (a model that repeats its last token would make
+ * every comparison of top-1 trivial). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,6 +111,17 @@ static void add_matrix(struct synth_plan *p, int layer, const char *name, enum t
     add(p, layer, name, fitting(type, cols), 2, (int64_t[]){cols, rows}, 0, 1 / sqrtf((float)cols));
 }
 
+/* A matrix whose outputs go into the residual stream. */
+static float last_spread(int layer, int64_t cols) {
+    const float LATER = 0.25f;
+    return (layer == 0 ? 1 : LATER) / sqrtf((float)cols);
+}
+
+static void add_last(struct synth_plan *p, int layer, const char *name, enum tensor_type type, int64_t rows,
+                     int64_t cols) {
+    add(p, layer, name, fitting(type, cols), 2, (int64_t[]){cols, rows}, 0, last_spread(layer, cols));
+}
+
 static void add_experts(struct synth_plan *p, int layer, const char *name, enum tensor_type type,
                         int64_t rows, int64_t cols, int64_t experts) {
     add(p, layer, name, fitting(type, cols), 3, (int64_t[]){cols, rows, experts}, 0, 1 / sqrtf((float)cols));
@@ -124,7 +138,7 @@ static void add_convolution(struct synth_plan *p, const struct synth_shape *s, i
                             const struct recipe *r) {
     add_matrix(p, layer, "shortconv.in_proj.weight", r->matrix, 3 * s->width, s->width);
     add(p, layer, "shortconv.conv.weight", TYPE_F32, 2, (int64_t[]){3, s->width}, 0, 1 / sqrtf(3));
-    add_matrix(p, layer, "shortconv.out_proj.weight", r->matrix, s->width, s->width);
+    add_last(p, layer, "shortconv.out_proj.weight", r->matrix, s->width, s->width);
 }
 
 /* Query and key norms above 1 make the softmax choose: with 1, long contexts average all values away. */
@@ -134,7 +148,7 @@ static void add_attention(struct synth_plan *p, const struct synth_shape *s, int
     add_matrix(p, layer, "attn_q.weight", r->matrix, q, s->width);
     add_matrix(p, layer, "attn_k.weight", r->matrix, kv, s->width);
     add_matrix(p, layer, "attn_v.weight", v_type, kv, s->width);
-    add_matrix(p, layer, "attn_output.weight", r->matrix, s->width, q);
+    add_last(p, layer, "attn_output.weight", r->matrix, s->width, q);
     add_norm(p, layer, "attn_q_norm.weight", s->head_dim, 1.25f);
     add_norm(p, layer, "attn_k_norm.weight", s->head_dim, 1.25f);
 }
@@ -147,14 +161,15 @@ static void add_ffn(struct synth_plan *p, const struct synth_shape *s, int layer
     if (layer < s->dense_layers) {
         add_matrix(p, layer, "ffn_gate.weight", r->matrix, s->ff, d);
         add_matrix(p, layer, "ffn_up.weight", r->matrix, s->ff, d);
-        add_matrix(p, layer, "ffn_down.weight", down_type, d, s->ff);
+        add_last(p, layer, "ffn_down.weight", down_type, d, s->ff);
         return;
     }
     add(p, layer, "ffn_gate_inp.weight", TYPE_F32, 2, (int64_t[]){d, n}, 0, 1.5f / sqrtf((float)d));
     add(p, layer, "exp_probs_b.bias", TYPE_F32, 1, (int64_t[]){n}, 0, 0.03f);
     add_experts(p, layer, "ffn_gate_exps.weight", r->matrix, f, d, n);
     add_experts(p, layer, "ffn_up_exps.weight", r->matrix, f, d, n);
-    add_experts(p, layer, "ffn_down_exps.weight", down_type, d, f, n);
+    add(p, layer, "ffn_down_exps.weight", fitting(down_type, f), 3, (int64_t[]){f, d, n}, 0,
+        last_spread(layer, f));
 }
 
 enum status synth_plan_make(struct synth_plan *plan, const struct synth_shape *s, const char *recipe,
