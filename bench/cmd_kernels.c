@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/baseline.h"
 #include "bench/cmd.h"
 #include "bench/kernels.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
 #include "bench/progress.h"
 
-enum { MAX_COMPLAINTS = 3 }; /* per row; the rest is counted */
+enum { MAX_COMPLAINTS = 3, BASELINE_PASSES = 3 }; /* complaints per row; the rest is counted */
 
 struct run {
     int seed, only, threads, check, bench;
@@ -19,7 +20,11 @@ struct run {
     unsigned cpu_mask;
     struct kernel_result *results; /* [n_kernels] */
     int *complaints;               /* [n_kernels] */
-    struct rows rows, limits, samples;
+    struct rows rows, limits, samples, comparison;
+    struct baseline_options names;
+    struct host host;
+    struct baseline baseline;
+    struct timed_list timed;
     struct progress progress;
 };
 
@@ -172,14 +177,28 @@ static void warn_chosen(const struct run *run) {
 
 static enum status store(struct run *run, struct error *e) {
     struct record *r = record_new("kernels");
-    if (!r) return fail(e, ERR_MEMORY, "%s: out of memory", run->path);
+    if (!r) return fail(e, ERR_MEMORY, "kernels: out of memory");
     machine_attributes(r, run->threads);
     record_rows(r, &kernels_table, run->rows.data, run->rows.n);
     record_rows(r, &limits_table, run->limits.data, run->limits.n);
     record_rows(r, &samples_table, run->samples.data, run->samples.n);
-    enum status st = records_append(run->path, r, NULL, e);
+    if (run->names.compare) record_rows(r, &comparison_table, run->comparison.data, run->comparison.n);
+    enum status st = run->path ? records_append(run->path, r, NULL, e) : OK;
+    if (!st && run->names.save)
+        st = baseline_save(r, &run->timed, run->names.folder, run->names.save, &run->host, e);
     record_free(r);
     return st;
+}
+
+static enum status check_baselines(struct run *run, struct error *e) {
+    const struct baseline_options *n = &run->names;
+    if (!n->save && !n->compare) return OK;
+    if (!run->bench) return fail(e, ERR_ARG, "kernels: baselines are of timings; give --bench, too");
+    if (n->compare && strcmp(run->format, "csv") == 0)
+        return fail(e, ERR_ARG, "kernels: -o csv: a comparison prints as md or json");
+    machine_host(&run->host);
+    if (n->compare) TRY(baseline_open(&run->baseline, n->folder, n->compare, "kernels", &run->host, e));
+    return n->save ? baseline_check(n->folder, n->save, &run->host, e) : OK;
 }
 
 static enum status check_arguments(struct run *run, struct error *e) {
@@ -191,6 +210,7 @@ static enum status check_arguments(struct run *run, struct error *e) {
         return fail(e, ERR_ARG,
                     "kernels: --op %s --isa %s: no row of the kernel table (`lfm2 kernels` lists them)",
                     run->ops ? run->ops : "*", run->isas ? run->isas : "*");
+    TRY(check_baselines(run, e));
     return run->path ? records_check(run->path, e) : OK;
 }
 
@@ -204,7 +224,9 @@ static enum status check_and_time(struct run *run, struct error *e) {
     if (!run->bench) return kernels_checked_rows(seed, run->cpu_mask, run->results, &run->rows, e);
     struct limits_options limits = {
         .threads = run->threads, .quick = 1, .progress = show_limits, .progress_arg = &run->progress};
+    int passes = run->names.save || run->names.compare ? BASELINE_PASSES : 1;
     struct kernels_time_options o = {.threads = run->threads,
+                                     .passes = passes,
                                      .cpu_mask = run->cpu_mask,
                                      .limits = &run->limits,
                                      .progress = show_kernels,
@@ -221,11 +243,16 @@ static enum status check_and_time(struct run *run, struct error *e) {
 
 static enum status print_all(struct run *run, struct error *e) {
     if (strcmp(run->format, "csv") == 0) print_csv(run);
-    if (strcmp(run->format, "json") == 0 && print_json(run)) return fail(e, ERR_IO, "kernels: cannot print");
+    int json = strcmp(run->format, "json") == 0;
+    if (json && run->names.compare)
+        compare_print_json(stdout, run->baseline.title, &run->comparison);
+    else if (json && print_json(run))
+        return fail(e, ERR_IO, "kernels: cannot print");
     if (strcmp(run->format, "md") == 0) {
         printf("seed %d\n\n", run->seed);
         print_check(run);
         if (run->bench) print_times(run);
+        if (run->names.compare) compare_print(stdout, run->baseline.title, &run->comparison);
     }
     warn_chosen(run);
     return OK;
@@ -237,17 +264,23 @@ static enum status go(struct run *run, int *wrong, struct error *e) {
     if (!run->results || !run->complaints) return fail(e, ERR_MEMORY, "kernels: out of memory");
     TRY(check_arguments(run, e));
     TRY(check_and_time(run, e));
+    if (run->bench) TRY(timed_kernels(&run->timed, &run->rows, &run->samples, e));
+    /* With --op or --isa most of the baseline is absent on purpose. */
+    if (run->names.compare)
+        TRY(compare(&run->comparison, &run->baseline.timed, &run->timed, !run->ops && !run->isas,
+                    (uint64_t)run->seed, e));
     TRY(print_all(run, e));
     for (int k = 0; k < n_kernels; k++) {
         const struct kernel_result *r = &run->results[k];
         *wrong += r->selected && r->state != KERNEL_PASS && r->state != KERNEL_SKIP;
     }
-    return run->path ? store(run, e) : OK;
+    *wrong += compare_count(&run->comparison, "worse");
+    return run->path || run->names.save ? store(run, e) : OK;
 }
 
 int cmd_kernels(int argc, char **argv) {
     struct error e = {0};
-    struct run run = {.seed = 1, .only = -1, .threads = 1, .format = "md"};
+    struct run run = {.seed = 1, .only = -1, .threads = 1, .format = "md", .names.folder = "baselines"};
     const struct option_spec specs[] = {
         {"--check", OPTION_FLAG, &run.check, NULL, "compare every row with a float64 oracle (always done)"},
         {"--bench", OPTION_FLAG, &run.bench, NULL, "then time the rows that passed"},
@@ -261,6 +294,7 @@ int cmd_kernels(int argc, char **argv) {
         {"-o,--output", OPTION_TEXT, &run.format, "FORMAT", "md, csv or json (default: md)"},
         {"--record", OPTION_TEXT, &run.path, "FILE.h5",
          "append the run to a record file (default: not stored)"},
+        BASELINE_OPTIONS(run.names),
         {0},
     };
     int parsed =
@@ -277,5 +311,8 @@ int cmd_kernels(int argc, char **argv) {
     free(run.rows.data);
     free(run.limits.data);
     free(run.samples.data);
+    free(run.comparison.data);
+    timed_free(&run.timed);
+    baseline_close(&run.baseline);
     return st ? cmd_fail(&e) : wrong ? 1 : 0;
 }

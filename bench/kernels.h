@@ -45,6 +45,7 @@ int kernels_check(uint64_t seed, int only, struct kernel_result *results, failur
  * cache holds. */
 struct kernels_time_options {
     int threads;               /* each on operands of its own */
+    int passes;                /* how often all shapes are timed, on fresh operands; 0: once, at most 5 */
     unsigned cpu_mask;         /* as for kernels_select: which rows count as chosen */
     const struct rows *limits; /* of limits_measure with as many threads */
     void (*progress)(void *arg, const char *what, double share);

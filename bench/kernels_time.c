@@ -15,7 +15,7 @@
 #include "bench/machine.h"
 #include "bench/stats.h"
 
-enum { MAX_ROWS = 16, SAMPLES = 9, FEW_SAMPLES = 3, MAX_THREADS = 256 };
+enum { MAX_ROWS = 16, SAMPLES = 9, FEW_SAMPLES = 3, MAX_PASSES = 5, MAX_THREADS = 256 };
 static const double sample_seconds = 0.02, long_call = 0.05, very_long_call = 0.5;
 static const size_t cold_bytes = (size_t)512 << 20;
 
@@ -140,11 +140,14 @@ static double sample(struct job *jobs, void (*fn)(void), long calls) {
 
 /* --- one shape --- */
 
+/* All passes over one shape of one op. */
 struct contest {
     int rows[MAX_ROWS]; /* of kernels[] */
-    int n_rows, n_samples[MAX_ROWS];
-    long calls[MAX_ROWS];
-    double seconds[MAX_ROWS][SAMPLES];
+    int n_rows;
+    int n_samples[MAX_ROWS]; /* of the running pass */
+    long calls[MAX_ROWS];    /* likewise */
+    int n[MAX_ROWS];         /* of all passes */
+    double seconds[MAX_ROWS][SAMPLES * MAX_PASSES];
 };
 
 /* The first call of a row touches what is not yet there and tells how many calls make a sample. */
@@ -171,8 +174,9 @@ static enum status time_shape(struct contest *t, const struct kernel_case *c, co
     for (int k = 0; k < SAMPLES && !bad; k++)
         for (int i = 0; i < t->n_rows && !bad; i++)
             if (k < t->n_samples[i]) {
-                t->seconds[i][k] = sample(jobs, kernels[t->rows[i]].fn, t->calls[i]);
-                bad = !(t->seconds[i][k] >= 0);
+                double seconds = sample(jobs, kernels[t->rows[i]].fn, t->calls[i]);
+                t->seconds[i][t->n[i]++] = seconds;
+                bad = !(seconds >= 0);
             }
     free(jobs);
     return bad ? fail(e, ERR_MEMORY, "kernels: cannot start %d threads", threads) : OK;
@@ -207,12 +211,12 @@ static enum status add_rows(const struct contest *t, const struct kernel_case *c
     double bytes, macs, medians[MAX_ROWS], best = INFINITY, scalar = 0;
     c->cost(s, &bytes, &macs);
     for (int i = 0; i < t->n_rows; i++) {
-        medians[i] = median(t->seconds[i], t->n_samples[i]);
+        medians[i] = median(t->seconds[i], t->n[i]);
         best = fmin(best, medians[i]);
         if (strcmp(kernels[t->rows[i]].isa, "scalar") == 0) scalar = medians[i];
     }
     for (int i = 0; i < t->n_rows; i++) {
-        int k = t->rows[i], n = t->n_samples[i];
+        int k = t->rows[i], n = t->n[i];
         struct kernel_row row = kernel_row_of(k, seed, o->cpu_mask, &results[k]);
         struct interval in = median_interval(t->seconds[i], n, seed);
         c->describe(s, row.shape, sizeof row.shape);
@@ -235,42 +239,82 @@ static enum status add_rows(const struct contest *t, const struct kernel_case *c
     return OK;
 }
 
-static enum status time_op(enum kernel_op op, const struct kernels_time_options *o, uint64_t seed,
-                           const struct kernel_result *results, struct rows *timed, struct rows *samples,
-                           struct error *e) {
-    const struct kernel_case *c = kernel_case(op);
-    struct contest t = {0};
+static enum status time_once(struct contest *t, const struct kernel_case *c, const struct shape *s,
+                             uint64_t key, int threads, struct error *e) {
+    struct operands one;
+    struct copies copies;
+    if (operands_take(&one, c, s, key, LEFT) != 0) return fail(e, ERR_MEMORY, "kernels: out of memory");
+    enum status st = copies_take(&copies, &one, s->cold, threads, e);
+    operands_drop(&one);
+    if (!st) st = time_shape(t, c, &copies, threads, e);
+    copies_drop(&copies);
+    return st;
+}
+
+/* --- all shapes --- */
+
+/* Every shape of every op, in order; `visit` gets the shape's contest. */
+struct tour {
+    const struct kernels_time_options *o;
+    uint64_t seed;
+    const struct kernel_result *results;
+    struct rows *timed, *samples;
+    struct contest *contests; /* NULL: only count them */
+    int n_contests, pass;
+};
+typedef enum status visit_fn(struct tour *tour, struct contest *t, enum kernel_op op, int i,
+                             const struct shape *s, struct error *e);
+
+static enum status visit_all(struct tour *tour, visit_fn *visit, struct error *e) {
     struct shape s;
-    for (int k = 0; k < n_kernels; k++)
-        if (kernels[k].op == op && results[k].selected && results[k].state == KERNEL_PASS &&
-            t.n_rows < MAX_ROWS)
-            t.rows[t.n_rows++] = k;
-    if (!c || t.n_rows == 0) return OK;
-    for (int i = 0; c->bench_shape(i, &s); i++) {
-        char what[160], text[80];
-        struct operands one;
-        struct copies copies;
-        c->describe(&s, text, sizeof text);
-        snprintf(what, sizeof what, "%s %s", kernels[t.rows[0]].op_name, text);
-        if (o->progress) o->progress(o->progress_arg, what, (double)op / OP_COUNT);
-        if (operands_take(&one, c, &s, rng_key(seed, op, (uint64_t)i), LEFT) != 0)
-            return fail(e, ERR_MEMORY, "kernels: out of memory");
-        enum status st = copies_take(&copies, &one, s.cold, o->threads, e);
-        operands_drop(&one);
-        if (!st) st = time_shape(&t, c, &copies, o->threads, e);
-        copies_drop(&copies);
-        if (!st) st = add_rows(&t, c, &s, o, seed, results, timed, samples, e);
-        if (st) return st;
+    int n = 0;
+    for (int op = 0; op < OP_COUNT; op++) {
+        const struct kernel_case *c = kernel_case((enum kernel_op)op);
+        for (int i = 0; c && c->bench_shape(i, &s); i++, n++)
+            if (visit) TRY(visit(tour, &tour->contests[n], (enum kernel_op)op, i, &s, e));
     }
+    tour->n_contests = n;
     return OK;
+}
+
+static enum status visit_time(struct tour *tour, struct contest *t, enum kernel_op op, int i,
+                              const struct shape *s, struct error *e) {
+    const struct kernel_case *c = kernel_case(op);
+    const struct kernels_time_options *o = tour->o;
+    char what[160], text[80];
+    t->n_rows = 0;
+    for (int k = 0; k < n_kernels; k++)
+        if (kernels[k].op == op && tour->results[k].selected && tour->results[k].state == KERNEL_PASS &&
+            t->n_rows < MAX_ROWS)
+            t->rows[t->n_rows++] = k;
+    if (t->n_rows == 0) return OK;
+    c->describe(s, text, sizeof text);
+    snprintf(what, sizeof what, "%s %s", kernels[t->rows[0]].op_name, text);
+    if (o->progress)
+        o->progress(o->progress_arg, what, (tour->pass + (double)op / OP_COUNT) / fmax(1, o->passes));
+    return time_once(t, c, s, rng_key(tour->seed, op, (uint64_t)i), o->threads, e);
+}
+
+static enum status visit_add(struct tour *tour, struct contest *t, enum kernel_op op, int i,
+                             const struct shape *s, struct error *e) {
+    (void)i;
+    return add_rows(t, kernel_case(op), s, tour->o, tour->seed, tour->results, tour->timed, tour->samples, e);
 }
 
 enum status kernels_time(const struct kernels_time_options *o, uint64_t seed,
                          const struct kernel_result *results, struct rows *timed, struct rows *samples,
                          struct error *e) {
+    struct tour tour = {.o = o, .seed = seed, .results = results, .timed = timed, .samples = samples};
+    int passes = o->passes > 0 ? o->passes : 1;
     if (o->threads < 1 || o->threads > MAX_THREADS)
         return fail(e, ERR_ARG, "kernels: %d threads (expected 1 to %d)", o->threads, MAX_THREADS);
-    for (int op = 0; op < OP_COUNT; op++)
-        TRY(time_op((enum kernel_op)op, o, seed, results, timed, samples, e));
-    return OK;
+    if (passes > MAX_PASSES)
+        return fail(e, ERR_ARG, "kernels: %d passes (expected 1 to %d)", passes, MAX_PASSES);
+    TRY(visit_all(&tour, NULL, e));
+    tour.contests = calloc((size_t)tour.n_contests + 1, sizeof *tour.contests);
+    enum status st = tour.contests ? OK : fail(e, ERR_MEMORY, "kernels: out of memory");
+    for (; !st && tour.pass < passes; tour.pass++) st = visit_all(&tour, visit_time, e);
+    if (!st) st = visit_all(&tour, visit_add, e);
+    free(tour.contests);
+    return st;
 }

@@ -2,6 +2,7 @@
 #include "bench/machine.h"
 
 #include <gnu/libc-version.h>
+#include <nettle/sha2.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -169,7 +170,8 @@ static void build_attributes(struct record *r) {
     record_text(r, "libc", "glibc %s", gnu_get_libc_version());
 }
 
-static void cpu_attributes(struct record *r) {
+/* "avx2 avx512": the features kernels ask for that this CPU has. */
+static void features_text(char *text, size_t size) {
     static const struct {
         unsigned bit;
         const char *name;
@@ -179,17 +181,40 @@ static void cpu_attributes(struct record *r) {
                     {CPU_AVX512VNNI, "avx512vnni"},
                     {CPU_AVX512BF16, "avx512bf16"},
                     {CPU_AMX, "amx"}};
-    char text[256], isa[128] = "";
+    text[0] = 0;
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++)
+        if (cpu_features() & features[i].bit)
+            snprintf(text + strlen(text), size - strlen(text), "%s%s", text[0] ? " " : "", features[i].name);
+}
+
+void machine_host_of(struct host *host, const char *text) {
+    struct sha256_ctx ctx;
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    snprintf(host->text, sizeof host->text, "%s", text);
+    sha256_init(&ctx);
+    sha256_update(&ctx, strlen(host->text), (const uint8_t *)host->text);
+    sha256_digest(&ctx, sizeof digest, digest);
+    for (size_t i = 0; i < 8; i++) snprintf(host->id + 2 * i, 3, "%02x", digest[i]);
+}
+
+void machine_host(struct host *host) {
+    char cpu[128], cache[192], isa[128], text[512];
+    machine_cpu_name(cpu, sizeof cpu);
+    caches(cache, sizeof cache);
+    features_text(isa, sizeof isa);
+    snprintf(text, sizeof text, "%s; %d CPUs; %s; %s", cpu, machine_cpus(), cache, isa);
+    machine_host_of(host, text);
+}
+
+static void cpu_attributes(struct record *r) {
+    char text[256];
     machine_cpu_name(text, sizeof text);
     record_text(r, "cpu", "%s", text);
     record_integer(r, "cores", machine_cpus());
     caches(text, sizeof text);
     record_text(r, "caches", "%s", text);
-    for (size_t i = 0; i < sizeof features / sizeof *features; i++)
-        if (cpu_features() & features[i].bit)
-            snprintf(isa + strlen(isa), sizeof isa - strlen(isa), "%s%s", isa[0] ? " " : "",
-                     features[i].name);
-    record_text(r, "isa", "%s", isa);
+    features_text(text, sizeof text);
+    record_text(r, "isa", "%s", text);
     read_or_unknown(governor_file, text, sizeof text);
     record_text(r, "governor", "%s", text);
     read_or_unknown("/sys/devices/system/cpu/cpufreq/boost", text, sizeof text);

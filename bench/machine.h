@@ -11,6 +11,15 @@
  * amiss) as attributes. threads: what is about to be measured, for the warnings; 0: all CPUs. */
 void machine_attributes(struct record *r, int threads);
 
+/* The machine as far as timings depend on it and it does not change by itself: baselines of one host say
+ * nothing about another. */
+struct host {
+    char id[17];    /* 16 hexadecimal digits of the SHA-256 of text */
+    char text[512]; /* "CPU; 2 CPUs; L1d 32K, ...; avx2 avx512" */
+};
+void machine_host(struct host *host);
+void machine_host_of(struct host *host, const char *text);
+
 /* What might spoil a measurement with this many threads, one sentence per line: load, frequency governor,
  * more threads than CPUs. Returns the number of sentences. */
 int machine_warnings(char *text, size_t size, int threads);

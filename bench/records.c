@@ -48,12 +48,23 @@ static const struct field limits_row_fields[] = {
 #define THIS sample_row
 static const struct field sample_row_fields[] = {I(ns)};
 #undef THIS
+#define THIS noise_row
+static const struct field noise_row_fields[] = {T(name), I(samples), F(noise)};
+#undef THIS
+#define THIS comparison_row
+static const struct field comparison_row_fields[] = {
+    T(name),   T(verdict), T(why), I(n_then), I(n_now), F(then_ns),
+    F(now_ns), F(ratio),   F(lo),  F(hi),     F(noise), F(threshold),
+};
+#undef THIS
 
 const struct table models_table = TABLE("models", model_row);
 const struct table throughput_table = TABLE("throughput", throughput_row);
 const struct table kernels_table = TABLE("kernels", kernel_row);
 const struct table limits_table = TABLE("limits", limits_row);
 const struct table samples_table = TABLE("samples", sample_row);
+const struct table noise_table = TABLE("noise", noise_row);
+const struct table comparison_table = TABLE("comparison", comparison_row);
 
 struct model_row model_row(const struct model *m) {
     struct model_row r = {0};

@@ -7,6 +7,9 @@
  *     kind "parity"   models (one), parity_layers, parity_logits, parity_bounds (bench/parity_rows.h)
  *     kind "kernels"  kernels, limits, samples
  *
+ * Runs that were compared with a baseline also have `comparison`; baselines (bench/baseline.h) also have
+ * `noise`.
+ *
  * Texts are cut to their field. Unknown numbers are 0, unknown texts "". Rates: GB is 1e9 bytes, GMAC is 1e9
  * multiply-accumulates (half as many as "FLOP"). Raise RECORD_SCHEMA when a field changes its meaning. */
 #ifndef BENCH_RECORDS_H
@@ -93,12 +96,31 @@ struct limits_row {
         samples_count; /* ns of each repetition; work per repetition = median * median ns */
 };
 
+/* How much one timed thing differs from itself: bench/compare.h. */
+struct noise_row {
+    char name[256];
+    int64_t samples;
+    double noise; /* log of a ratio: 0.01 is 1 % */
+};
+
+/* One timed thing then and now. */
+struct comparison_row {
+    char name[256];
+    char verdict[16]; /* "better", "worse", "inconclusive", "new" (no baseline has it), "missing" (now) */
+    char why[64];     /* of inconclusive */
+    int64_t n_then, n_now;   /* samples */
+    double then_ns, now_ns;  /* medians */
+    double ratio, lo, hi;    /* speed now / then and its 95 % interval */
+    double noise, threshold; /* A/A noise, and the least difference that counts */
+};
+
 /* All repetitions of a run, in ns; rows point into it by first and count. */
 struct sample_row {
     int64_t ns;
 };
 
-extern const struct table models_table, throughput_table, kernels_table, limits_table, samples_table;
+extern const struct table models_table, throughput_table, kernels_table, limits_table, samples_table,
+    noise_table, comparison_table;
 
 /* What a model's row says. */
 struct model_row model_row(const struct model *m);

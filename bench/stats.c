@@ -81,20 +81,22 @@ double median(const double *x, int n) {
     return percentile(x, n, 0.5);
 }
 
-/* b NULL: the median of a; else the ratio of medians. */
-static struct interval bootstrap(const double *a, const double *b, int n, uint64_t seed) {
+/* b NULL: the median of a; else the ratio of medians, of pairs or of two lists on their own. */
+static struct interval bootstrap(const double *a, int n_a, const double *b, int n_b, int paired,
+                                 uint64_t seed) {
     struct interval none = {NAN, NAN, NAN}, r = none;
-    double *draw_a = copy_of(a, n), *draw_b = copy_of(b ? b : a, n);
+    double *draw_a = copy_of(a, n_a), *draw_b = copy_of(b ? b : a, n_b);
     double *results = malloc(BOOTSTRAP_RESAMPLES * sizeof *results);
     if (draw_a && draw_b && results) {
-        r.mid = percentile_of(draw_a, n, 0.5) / (b ? percentile_of(draw_b, n, 0.5) : 1);
+        r.mid = percentile_of(draw_a, n_a, 0.5) / (b ? percentile_of(draw_b, n_b, 0.5) : 1);
         for (int i = 0; i < BOOTSTRAP_RESAMPLES; i++) {
-            for (int k = 0; k < n; k++) {
-                uint64_t pick = random_below(&seed, (uint64_t)n);
+            for (int k = 0; k < n_a; k++) {
+                uint64_t pick = random_below(&seed, (uint64_t)n_a);
                 draw_a[k] = a[pick];
-                if (b) draw_b[k] = b[pick];
+                if (b && paired) draw_b[k] = b[pick];
             }
-            results[i] = percentile_of(draw_a, n, 0.5) / (b ? percentile_of(draw_b, n, 0.5) : 1);
+            for (int k = 0; b && !paired && k < n_b; k++) draw_b[k] = b[random_below(&seed, (uint64_t)n_b)];
+            results[i] = percentile_of(draw_a, n_a, 0.5) / (b ? percentile_of(draw_b, n_b, 0.5) : 1);
         }
         r.lo = percentile_of(results, BOOTSTRAP_RESAMPLES, 0.025);
         r.hi = percentile_of(results, BOOTSTRAP_RESAMPLES, 0.975);
@@ -106,9 +108,13 @@ static struct interval bootstrap(const double *a, const double *b, int n, uint64
 }
 
 struct interval median_interval(const double *x, int n, uint64_t seed) {
-    return bootstrap(x, NULL, n, seed);
+    return bootstrap(x, n, NULL, n, 0, seed);
 }
 
 struct interval ratio_interval(const double *a, const double *b, int n, uint64_t seed) {
-    return bootstrap(a, b, n, seed);
+    return bootstrap(a, n, b, n, 1, seed);
+}
+
+struct interval unpaired_ratio_interval(const double *a, int n_a, const double *b, int n_b, uint64_t seed) {
+    return bootstrap(a, n_a, b, n_b, 0, seed);
 }

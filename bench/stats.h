@@ -25,6 +25,9 @@ struct interval median_interval(const double *x, int n, uint64_t seed);
  * cancels. */
 struct interval ratio_interval(const double *a, const double *b, int n, uint64_t seed);
 
+/* The same of two lists that have nothing to do with each other: each is resampled on its own. */
+struct interval unpaired_ratio_interval(const double *a, int n_a, const double *b, int n_b, uint64_t seed);
+
 /* One step of splitmix64: the generator of resamples and of random token ids. */
 uint64_t random_next(uint64_t *state);
 /* Uniform in [0, n), n >= 1. */
