@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/baseline.h"
 #include "bench/clock.h"
 #include "bench/cmd.h"
 #include "bench/limits.h"
@@ -12,12 +13,13 @@
 #include "bench/throughput.h"
 #include "bench/throughput_print.h"
 
-enum { MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8 };
+enum { MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8, COMPARED_REPETITIONS = 10 };
 
 struct bench_command {
     /* as given */
     const char *models, *prompts, *gens, *pairs, *depths, *batches, *threads, *engines, *format, *format_err,
-        *peers, *packed;
+        *peers, *packed, *against;
+    struct baseline_options names;
     const char *preset_name, *record, *cpus;
     int repetitions, no_warmup, no_limits, show_lines, seed;
     double delay, max_seconds;
@@ -30,6 +32,9 @@ struct bench_command {
     int n_engines;
     struct peer peer_list[MAX_BENCH_PEERS];
     int n_peers;
+    struct host host;
+    struct baseline baseline;
+    struct timed_list timed;
     struct model *model_list[MAX_MODELS];
     char packed_list[MAX_MODELS][4096];
     struct subject subjects[MAX_MODELS * MAX_ENGINES];
@@ -37,7 +42,7 @@ struct bench_command {
     int64_t started;
     struct progress progress;
     char notes[4096]; /* what was left out, one per line */
-    struct rows model_rows, throughput, limits, samples;
+    struct rows model_rows, throughput, limits, samples, comparison;
 };
 
 /* Takes the next of a list separated by commas; returns 0 at its end. */
@@ -118,6 +123,20 @@ static enum status check_range(const struct int_list *l, const char *what, int m
     return OK;
 }
 
+/* Whatever can go wrong with a comparison is said before the measurement. */
+static enum status read_comparison(struct bench_command *c, struct error *e) {
+    const struct baseline_options *n = &c->names;
+    if (!n->save && !n->compare && !c->against) return OK;
+    if (n->compare && c->against) return fail(e, ERR_ARG, "bench: give --baseline or --against, not both");
+    if ((n->compare || c->against) && strcmp(c->format, "md") != 0 && strcmp(c->format, "json") != 0)
+        return fail(e, ERR_ARG, "bench: -o %s: a comparison prints as md or json", c->format);
+    if (c->repetitions == 0 && !c->preset) c->repetitions = COMPARED_REPETITIONS;
+    machine_host(&c->host);
+    if (n->compare) TRY(baseline_open(&c->baseline, n->folder, n->compare, "bench", &c->host, e));
+    if (n->save) TRY(baseline_check(n->folder, n->save, &c->host, e));
+    return c->against ? peer_open(&c->peer_list[c->n_peers++], c->against, e) : OK;
+}
+
 static enum status read_options(struct bench_command *c, struct error *e) {
     char word[1024], cpus[16];
     if (!c->models) return fail(e, ERR_ARG, "bench: no model given; see lfm2 bench --help");
@@ -130,6 +149,7 @@ static enum status read_options(struct bench_command *c, struct error *e) {
     TRY(check_range(&c->thread_list, "-t", 1024, e));
     TRY(int_list_parse(&c->batch_list, c->batches ? c->batches : "2048", "-b", e));
     TRY(check_range(&c->batch_list, "-b", 1 << 20, e));
+    TRY(read_comparison(c, e));
     if (c->repetitions == 0) c->repetitions = c->preset ? c->preset->repetitions : 5;
     if (c->repetitions < 0) return fail(e, ERR_ARG, "bench: -r %d: expected at least 1", c->repetitions);
     if (c->max_seconds == 0 && c->preset) c->max_seconds = c->preset->max_seconds;
@@ -231,9 +251,60 @@ static enum status run_with(struct bench_command *c, int threads, int batch, str
     return OK;
 }
 
+/* ---- then and now ---- */
+
+/* The first peer is the one of --against; its row follows ours, repetition for repetition. */
+static enum status compare_against(struct bench_command *c, struct error *e) {
+    const struct throughput_row *all = c->throughput.data;
+    const struct sample_row *ns = c->samples.data;
+    for (size_t i = 1; i < c->throughput.n; i++) {
+        const struct throughput_row *r = &all[i], *ours = r - 1;
+        double then[COMPARE_MAX_PAIRS], now[COMPARE_MAX_PAIRS];
+        char name[256];
+        if (strcmp(r->engine, c->peer_list[0].name) != 0) continue;
+        int n = (int)(r->samples_count < ours->samples_count ? r->samples_count : ours->samples_count);
+        if (n > COMPARE_MAX_PAIRS) n = COMPARE_MAX_PAIRS;
+        for (int k = 0; k < n; k++) {
+            then[k] = (double)ns[r->samples_first + k].ns;
+            now[k] = (double)ns[ours->samples_first + k].ns;
+        }
+        snprintf(name, sizeof name, "%s, %s, %s, -t %d -b %d", r->model, ours->engine, r->test,
+                 (int)r->threads, (int)r->n_batch);
+        struct comparison_row row = compare_pairs(name, then, now, n, (uint64_t)c->seed);
+        if (rows_add(&c->comparison, &comparison_table, &row))
+            return fail(e, ERR_MEMORY, "bench: out of memory");
+    }
+    return c->comparison.n ? OK : fail(e, ERR_ARG, "%s: ran none of the tests", c->against);
+}
+
+static enum status compare_all(struct bench_command *c, struct error *e) {
+    TRY(timed_throughput(&c->timed, &c->throughput, &c->model_rows, &c->samples, e));
+    if (c->against) return compare_against(c, e);
+    if (!c->names.compare) return OK;
+    return compare(&c->comparison, &c->baseline.timed, &c->timed, 1, (uint64_t)c->seed, e);
+}
+
+static enum status print_all(struct bench_command *c, struct error *e) {
+    char title[400];
+    int compared = c->names.compare || c->against;
+    snprintf(title, sizeof title, "%s",
+             c->against         ? c->peer_list[0].name
+             : c->names.compare ? c->baseline.title
+                                : "");
+    if (compared && strcmp(c->format, "json") == 0)
+        compare_print_json(stdout, title, &c->comparison);
+    else {
+        TRY(throughput_print(stdout, c->format, &c->throughput, &c->model_rows, &c->samples, e));
+        if (compared) compare_print(stdout, title, &c->comparison);
+    }
+    if (c->format_err)
+        TRY(throughput_print(stderr, c->format_err, &c->throughput, &c->model_rows, &c->samples, e));
+    return OK;
+}
+
 static enum status store(struct bench_command *c, struct error *e) {
     struct record *r = record_new("bench");
-    if (!r) return fail(e, ERR_MEMORY, "%s: out of memory", c->record);
+    if (!r) return fail(e, ERR_MEMORY, "bench: out of memory");
     machine_attributes(r, c->thread_list.v[0]);
     record_text(r, "preset", "%s", c->preset ? c->preset->name : "");
     record_integer(r, "repetitions", c->repetitions);
@@ -244,7 +315,10 @@ static enum status store(struct bench_command *c, struct error *e) {
     record_rows(r, &throughput_table, c->throughput.data, c->throughput.n);
     record_rows(r, &limits_table, c->limits.data, c->limits.n);
     record_rows(r, &samples_table, c->samples.data, c->samples.n);
-    enum status st = records_append(c->record, r, NULL, e);
+    if (c->names.compare || c->against)
+        record_rows(r, &comparison_table, c->comparison.data, c->comparison.n);
+    enum status st = c->record ? records_append(c->record, r, NULL, e) : OK;
+    if (!st && c->names.save) st = baseline_save(r, &c->timed, c->names.folder, c->names.save, &c->host, e);
     record_free(r);
     return st;
 }
@@ -261,10 +335,9 @@ static enum status run(struct bench_command *c, struct error *e) {
         for (int b = 0; b < c->batch_list.n; b++)
             TRY(run_with(c, c->thread_list.v[t], c->batch_list.v[b], e));
     progress_end(&c->progress);
-    TRY(throughput_print(stdout, c->format, &c->throughput, &c->model_rows, &c->samples, e));
-    if (c->format_err)
-        TRY(throughput_print(stderr, c->format_err, &c->throughput, &c->model_rows, &c->samples, e));
-    return c->record ? store(c, e) : OK;
+    TRY(compare_all(c, e));
+    TRY(print_all(c, e));
+    return c->record || c->names.save ? store(c, e) : OK;
 }
 
 /* 1 when a repetition's logits differed from another's: then the times are not of one computation. */
@@ -282,7 +355,8 @@ static int outputs_differ(const struct bench_command *c) {
 }
 
 int cmd_bench(int argc, char **argv) {
-    static struct bench_command c = {.engines = "optimized", .format = "md", .seed = 1};
+    static struct bench_command c = {
+        .engines = "optimized", .format = "md", .seed = 1, .names.folder = "baselines"};
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &c.models, "A,B", "model files, timed interleaved"},
         {"--packed", OPTION_TEXT, &c.packed, "A,B",
@@ -314,6 +388,10 @@ int cmd_bench(int argc, char **argv) {
         {"--no-limits", OPTION_FLAG, &c.no_limits, NULL, "do not measure the machine before and after"},
         {"--peer", OPTION_TEXT, &c.peers, "PATH",
          "a llama-bench of llama.cpp or ik_llama.cpp, run interleaved"},
+        {"--against", OPTION_TEXT, &c.against, "PATH",
+         "an older lfm2, run in turns with this one (10 repetitions unless -r says else);\nexit code 1 when "
+         "something is worse"},
+        BASELINE_OPTIONS(c.names),
         {"--seed", OPTION_INT, &c.seed, "N", "of the random token ids (default: 1)"},
         {"--record", OPTION_TEXT, &c.record, "FILE.h5",
          "append the run to a record file (default: not stored)"},
@@ -335,5 +413,9 @@ int cmd_bench(int argc, char **argv) {
     free(c.throughput.data);
     free(c.limits.data);
     free(c.samples.data);
-    return st ? cmd_fail(&e) : differ;
+    int worse = compare_count(&c.comparison, "worse");
+    free(c.comparison.data);
+    timed_free(&c.timed);
+    baseline_close(&c.baseline);
+    return st ? cmd_fail(&e) : differ || worse;
 }

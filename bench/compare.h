@@ -15,7 +15,7 @@
 
 #include "bench/records.h"
 
-enum { COMPARE_MIN_SAMPLES = 5 };
+enum { COMPARE_MIN_SAMPLES = 5, COMPARE_MAX_PAIRS = 1000 };
 
 /* One timed thing; the name says all that makes it comparable. */
 struct timed {

@@ -8,18 +8,30 @@
 
 #include "bench/child.h"
 
-enum status peer_open(struct peer *p, const char *path, struct error *e) {
+/* Whether what argv prints is a llama-bench's help. */
+static enum status ask(struct peer *p, char *const argv[], int *known, struct error *e) {
     struct child c;
+    TRY(child_run(&c, argv, e));
+    *known = strstr(c.out, "--n-prompt") && strstr(c.out, "--repetitions");
+    p->has_depth = strstr(c.out, "--n-depth") != NULL;
+    p->has_gp = strstr(c.out, "-gp <") != NULL;
+    p->is_lfm2 = strstr(c.out, "usage: lfm2 bench") != NULL;
+    free(c.out);
+    return OK;
+}
+
+enum status peer_open(struct peer *p, const char *path, struct error *e) {
+    int known;
     memset(p, 0, sizeof *p);
     if (strlen(path) >= sizeof p->path) return fail(e, ERR_ARG, "%.200s...: the name is too long", path);
     snprintf(p->path, sizeof p->path, "%s", path);
-    TRY(child_run(&c, (char *[]){p->path, (char *)"--help", NULL}, e));
-    int known = strstr(c.out, "--n-prompt") && strstr(c.out, "--repetitions");
-    p->has_depth = strstr(c.out, "--n-depth") != NULL;
-    p->has_gp = strstr(c.out, "-gp <") != NULL;
-    free(c.out);
+    TRY(ask(p, (char *[]){p->path, (char *)"--help", NULL}, &known, e));
+    if (!known) TRY(ask(p, (char *[]){p->path, (char *)"bench", (char *)"--help", NULL}, &known, e));
     if (!known) return fail(e, ERR_UNSUPPORTED, "%s: not a llama-bench (its --help lacks --n-prompt)", path);
-    snprintf(p->name, sizeof p->name, "%s (llama-bench)", p->has_gp ? "ik_llama.cpp" : "llama.cpp");
+    if (p->is_lfm2)
+        snprintf(p->name, sizeof p->name, "lfm2 (other build)");
+    else
+        snprintf(p->name, sizeof p->name, "%s (llama-bench)", p->has_gp ? "ik_llama.cpp" : "llama.cpp");
     return OK;
 }
 
@@ -39,7 +51,9 @@ enum status peer_parse(struct peer *p, const char *json, int64_t *ns, struct err
                   json_array_size(all), json_array_size(list));
     else {
         *ns = (int64_t)json_number_value(value);
-        if (commit && strcmp(commit, "unknown") != 0)
+        if (p->is_lfm2 && commit)
+            snprintf(p->name, sizeof p->name, "lfm2 %.12s (other build)", commit);
+        else if (commit && strcmp(commit, "unknown") != 0)
             snprintf(p->name, sizeof p->name, "%s b%lld %.12s (llama-bench)",
                      p->has_gp ? "ik_llama.cpp" : "llama.cpp", (long long)number, commit);
     }
@@ -51,8 +65,9 @@ enum status peer_run(struct peer *p, const char *model, const struct bench_test 
                      int64_t *ns, struct error *e) {
     char n_threads[16], n_batch[16], prompt[16], gen[16], pair[32], depth[16];
     struct child c;
-    const char *argv[32] = {p->path, "-m", model, "-t", n_threads, "-b", n_batch, "-r", "1", "-o", "json"};
-    int k = 11, gp = t->n_depth && !p->has_depth;
+    const char *argv[32] = {p->path}, *const fixed[] = {"-m",    model, "-t", n_threads, "-b",
+                                                        n_batch, "-r",  "1",  "-o",      "json"};
+    int k = 1, gp = t->n_depth && !p->has_depth;
     if (gp && !(p->has_gp && t->n_prompt == 0))
         return fail(e, ERR_UNSUPPORTED, "%s: has no test of %s after a prefix", p->name,
                     t->n_prompt ? "prefill" : "decode");
@@ -64,6 +79,8 @@ enum status peer_run(struct peer *p, const char *model, const struct bench_test 
     snprintf(pair, sizeof pair, "%d,%d", gp ? t->n_depth : t->n_prompt, t->n_gen);
     snprintf(depth, sizeof depth, "%d", t->n_depth);
     const char *const sizes[] = {"-p", prompt, "-n", gen};
+    if (p->is_lfm2) argv[k++] = "bench", argv[k++] = "--no-limits";
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) argv[k++] = fixed[i];
     for (size_t i = 0; i < 4; i++) argv[k++] = sizes[i];
     if (both) argv[k++] = gp ? "-gp" : "-pg", argv[k++] = pair;
     if (t->n_depth && !gp) argv[k++] = "-d", argv[k++] = depth;

@@ -1,6 +1,7 @@
-/* peer: somebody else's llama-bench, run on the same file with the same test, one repetition per child
- * process, so that it can be interleaved with ours. Knows llama.cpp's (-d for depth) and ik_llama.cpp's
- * (-gp). */
+/* peer: somebody else's llama-bench, or another build of lfm2, run on the same file with the same test, one
+ * repetition per child process, so that it can be interleaved with ours. Knows llama.cpp's (-d for depth) and
+ * ik_llama.cpp's
+ * (-gp), and `lfm2 bench`. */
 #ifndef BENCH_PEER_H
 #define BENCH_PEER_H
 
@@ -14,6 +15,7 @@ struct peer {
     char name[64]; /* "llama.cpp b6123 (llama-bench)"; the build is known after the first run */
     int has_depth; /* understands -d */
     int has_gp;    /* understands -gp: decode after a prefix */
+    int is_lfm2;   /* its llama-bench is `PATH bench` */
 };
 
 /* Asks the binary for its --help. */
