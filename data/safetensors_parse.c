@@ -270,7 +270,7 @@ static int compare_begins(const void *a, const void *b) {
 static enum status place(struct safetensors_file *f, struct safetensors_tensor *t, size_t n,
                          struct error *e) {
     uint64_t room = f->map.size - f->header_bytes, end = 0;
-    qsort(t, n, sizeof *t, compare_begins);
+    if (n) qsort(t, n, sizeof *t, compare_begins);
     for (size_t i = 0; i < n; i++) {
         if (t[i].begin != end)
             return fail(e, ERR_FORMAT,
@@ -315,5 +315,6 @@ enum status safetensors_parse(struct safetensors *s, int file, struct error *e) 
     size_t first = s->n_tensors;
     TRY(read_header(s, &scanner, file));
     f->header_bytes = 8 + n;
-    return place(f, s->tensors + first, s->n_tensors - first, e);
+    struct safetensors_tensor *own = s->n_tensors > first ? s->tensors + first : NULL; /* or there are none */
+    return place(f, own, s->n_tensors - first, e);
 }
