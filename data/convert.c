@@ -98,6 +98,8 @@ static void copy_keys(struct job *job, struct gguf_writer *w, const struct token
         numbered |= key_is(kv, "general.file_type");
         gguf_put_kv(w, kv);
     }
+    if (!gguf_find(job->g, "general.name") && job->source.base->config.name[0])
+        gguf_put_string(w, "general.name", job->source.base->config.name);
     if (!numbered) gguf_put_u32(w, "general.file_type", file_type(job));
     gguf_put_u32(w, "general.quantization_version", 2);
 }

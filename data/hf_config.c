@@ -76,17 +76,13 @@ static enum status read_arch(struct reading *r) {
     return OK;
 }
 
-/* The name that the folder's author gave it, or the folder's own. */
-static void put_name(struct reading *r, const char *folder) {
+/* The name that its author gave it, without the place where it lay. A folder's own name is no part of a
+ * model: its keys, and their hash, stay the same when it is moved. */
+static void put_name(struct reading *r) {
     const char *name = json_string_value(find(r->root, "_name_or_path"));
-    char *resolved = NULL;
-    if (!name || !*name) {
-        resolved = realpath(folder, NULL);
-        name = resolved ? resolved : folder;
-    }
+    if (!name || !*name) return;
     const char *slash = strrchr(name, '/');
-    gguf_put_string(r->w, "general.name", slash ? slash + 1 : name);
-    free(resolved);
+    gguf_put_string(r->w, "general.name", slash && slash[1] ? slash + 1 : name);
 }
 
 static int wanted(const struct reading *r, enum need need, int found) {
@@ -217,10 +213,10 @@ static enum status check_fixed(struct reading *r) {
     return OK;
 }
 
-static enum status read_all(struct reading *r, const char *folder) {
+static enum status read_all(struct reading *r) {
     int64_t n;
     TRY(read_arch(r));
-    put_name(r, folder);
+    put_name(r);
     TRY(check_fixed(r));
     TRY(put_values(r));
     TRY(read_int(r, "num_hidden_layers", find(r->root, "num_hidden_layers"), 1, MAX_LAYERS, &n));
@@ -242,7 +238,7 @@ enum status hf_config_put(struct gguf_writer *w, const char *folder, struct hf_c
     snprintf(path, sizeof path, "%s/config.json", folder);
     struct reading r = {.path = path, .w = w, .out = out, .e = e};
     TRY(json_open(&r.root, path, MAX_CONFIG, e));
-    enum status status = read_all(&r, folder);
+    enum status status = read_all(&r);
     json_decref(r.root);
     return status;
 }

@@ -233,9 +233,21 @@ static void count_weights(struct model *m, const struct gguf *g) {
     snprintf(m->recipe, sizeof m->recipe, "%s", type_info(best)->name);
 }
 
+/* A folder that does not say what it holds is called by its own name. */
+static void name_after_folder(struct model *m) {
+    char folder[4096], *path = NULL;
+    if (m->config.name[0] || !m->hf || hf_folder(m->index->path, folder, sizeof folder)) return;
+    path = realpath(folder, NULL);
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    snprintf(m->config.name, sizeof m->config.name, "%.63s", slash ? slash + 1 : folder);
+    text_clean(m->config.name);
+    free(path);
+}
+
 static enum status fill(struct opening *o) {
     struct layer_kinds kinds;
     TRY(config_read(&o->m->config, &kinds, o->g, o->e));
+    name_after_folder(o->m);
     TRY(allocate(o, &kinds));
     TRY(take_ends(o));
     for (int i = 0; i < o->m->config.n_layers; i++) TRY(take_layer(o, i));

@@ -155,6 +155,23 @@ Test(safetensors, matrices_stay_in_the_map, .init = make_directory, .fini = remo
     model_close(m);
 }
 
+Test(safetensors, a_moved_folder_is_the_same_model, .init = make_directory, .fini = remove_directory) {
+    struct tiny_spec s = spec_of("qwen3", TYPE_BF16);
+    struct tiny_hf o = {.vectors = TYPE_BF16};
+    struct error e = {0};
+    struct model *a, *b;
+    write_models(&s, &o);
+    cr_assert_eq(model_open(&a, in_directory("hf"), &e), OK, "%s", e.text);
+    cr_assert_eq(rename(in_directory("hf"), in_directory("other")), 0);
+    cr_assert_eq(model_open(&b, in_directory("other/"), &e), OK, "%s", e.text);
+    cr_expect_str_eq(a->header_sha256, b->header_sha256);
+    cr_expect_str_eq(a->config.name, "hf");
+    cr_expect_str_eq(b->config.name, "other");
+    model_close(a);
+    model_close(b);
+    tiny_directory_remove(in_directory("other"));
+}
+
 /* Configurations of published models: block_ff_dim and the width really used. */
 static const struct {
     const char *config;
