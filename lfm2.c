@@ -12,6 +12,8 @@ static const struct {
     {"info", cmd_info, "hyper-parameters, tensors, bytes and MACs per token, kernels this CPU will run"},
     {"synth", cmd_synth, "write a seeded model with real shapes as an ordinary GGUF file"},
     {"logits", cmd_logits, "run either engine on given ids and store the logits"},
+    {"run", cmd_run, "continue a text"},
+    {"chat", cmd_chat, "talk to a model, one turn per line"},
     {"tokenize", cmd_tokenize, "text to token ids and back"},
     {"parity", cmd_parity, "does the optimized engine compute what the reference computes?"},
     {"kernels", cmd_kernels, "check and time every row of the kernel table"},

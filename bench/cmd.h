@@ -20,6 +20,8 @@ CMD(quantize)
 CMD(convert)
 CMD(pack)
 CMD(tokenize)
+CMD(run)
+CMD(chat)
 #undef CMD
 
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */

@@ -1,6 +1,4 @@
 /* cmd_logits: `lfm2 logits` runs one engine on given ids and stores what it computed. */
-#include <errno.h>
-#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,43 +6,23 @@
 #include <unistd.h>
 
 #include "bench/cmd.h"
+#include "bench/ids.h"
+#include "bench/text_input.h"
 #include "data/golden.h"
 #include "data/model.h"
+#include "data/tokenizer.h"
 #include "reference/engine.h"
 
-static const char usage[] = "usage: lfm2 logits -m FILE --ids 1,2,3 -o OUT.h5 [options]\n\n"
-                            "Feeds the ids, exactly as given, to an engine and writes an HDF5 file with "
-                            "/logits, float32 [n, vocabulary],\n"
-                            "and /ids, int32 [n_ids]. n is 1, the last position; with --all every position.";
+static const char usage[] =
+    "usage: lfm2 logits -m FILE (--ids 1,2,3 | -p TEXT | -f FILE) -o OUT.h5 [options]\n\n"
+    "Feeds the ids, exactly as given, or those of a text to an engine and writes an HDF5 file with "
+    "/logits, float32 [n, vocabulary],\n"
+    "and /ids, int32 [n_ids]. n is 1, the last position; with --all every position.";
 
 struct arguments {
     const char *model, *lora, *packed, *engine, *ids, *prompt, *file, *out;
-    int all, threads, batch;
+    int all, no_bos, special, threads, batch;
 };
-
-/* "1,2,3" to numbers; *out is allocated. */
-static int parse_ids(const char *text, int32_t **out, int *n, struct error *e) {
-    size_t count = 1;
-    for (const char *p = text; *p; p++) count += *p == ',';
-    if (count > INT_MAX || !(*out = malloc(count * sizeof **out))) {
-        fail(e, ERR_MEMORY, "logits: no memory for %zu ids", count);
-        return -1;
-    }
-    const char *p = text;
-    for (size_t i = 0; i < count; i++) {
-        char *end;
-        errno = 0;
-        long v = strtol(p, &end, 10);
-        if (end == p || errno || v < INT32_MIN || v > INT32_MAX || (*end != ',' && *end != 0)) {
-            fail(e, ERR_ARG, "logits: --ids needs whole numbers separated by commas (found '%.20s')", p);
-            return -1;
-        }
-        (*out)[i] = (int32_t)v;
-        p = end + 1;
-    }
-    *n = (int)count;
-    return 0;
-}
 
 static double seconds(void) {
     struct timespec t;
@@ -106,17 +84,33 @@ static enum status run_model(const struct arguments *a, const struct model *m, c
     return status;
 }
 
+/* From --ids or from a text; *out is allocated. */
+static enum status take_ids(const struct arguments *a, const struct model *m, int32_t **out, int *n,
+                            struct error *e) {
+    if (a->ids) return ids_parse(a->ids, out, n, e);
+    struct tokenizer *t = NULL;
+    struct buffer text = {0};
+    struct tokens ids = {0};
+    unsigned flags = (a->no_bos ? 0 : TOKENS_BOS) | (a->special ? TOKENS_SPECIAL : 0);
+    enum status status = tokenizer_of_model(&t, m, e);
+    if (status == OK) status = text_input(&text, a->prompt, a->file, e);
+    if (status == OK) status = tokenizer_encode(t, text.data, text.n, flags, &ids, e);
+    if (status == OK && ids.n == 0) status = fail(e, ERR_ARG, "logits: the text is empty");
+    buffer_free(&text), tokenizer_close(t);
+    *out = ids.ids, *n = (int)ids.n;
+    return status;
+}
+
 /* 0, or -1 with *e saying which option is missing or wrong. */
 static int check_arguments(const struct arguments *a, struct error *e) {
     const char *missing = !a->model                           ? "-m FILE"
-                          : !a->ids && !a->prompt && !a->file ? "--ids 1,2,3"
+                          : !a->ids && !a->prompt && !a->file ? "--ids 1,2,3 or -p TEXT"
                           : !a->out                           ? "-o OUT.h5"
                                                               : NULL;
     if (missing)
         fail(e, ERR_ARG, "logits: %s is missing; see lfm2 logits --help", missing);
-    else if (a->prompt || a->file)
-        fail(e, ERR_UNSUPPORTED,
-             "logits: -p and -f need a tokenizer, which this version does not have; use --ids");
+    else if (!!a->ids + !!a->prompt + !!a->file != 1)
+        fail(e, ERR_ARG, "logits: expected one of --ids, -p and -f; see lfm2 logits --help");
     else if (!engine_by_name(a->engine))
         fail(e, ERR_ARG, "logits: unknown engine '%s' (expected reference or optimized)", a->engine);
     else if (a->threads < 0 || a->batch < 0)
@@ -135,8 +129,11 @@ int cmd_logits(int argc, char **argv) {
          "the model's packed file (lfm2 pack), optimized engine only"},
         {"--engine", OPTION_TEXT, &a.engine, "NAME", "reference or optimized (default)"},
         {"--ids", OPTION_TEXT, &a.ids, "LIST", "token ids separated by commas; no BOS is added"},
-        {"-p,--prompt", OPTION_TEXT, &a.prompt, "TEXT", "not yet: needs a tokenizer"},
-        {"-f,--file", OPTION_TEXT, &a.file, "FILE", "not yet: needs a tokenizer"},
+        {"-p,--prompt", OPTION_TEXT, &a.prompt, "TEXT",
+         "take the ids of this text, BOS first where the vocabulary has it"},
+        {"-f,--file", OPTION_TEXT, &a.file, "FILE", "take the ids of this file's text"},
+        {"--no-bos", OPTION_FLAG, &a.no_bos, NULL, "add no BOS to a text"},
+        {"--special", OPTION_FLAG, &a.special, NULL, "text such as <|im_end|> becomes its special token"},
         {"--all", OPTION_FLAG, &a.all, NULL, "logits of every position, not only the last"},
         {"-t,--threads", OPTION_INT, &a.threads, "N", "threads (default: one per available CPU)"},
         {"-b,--batch-size", OPTION_INT, &a.batch, "N", "tokens computed at once (default: 512)"},
@@ -150,8 +147,8 @@ int cmd_logits(int argc, char **argv) {
     int parsed = options_parse(argc, argv, usage, specs, NULL, 0, NULL, &e);
     if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
 
-    int failed = check_arguments(&a, &e) != 0 || parse_ids(a.ids, &ids, &n, &e) != 0 ||
-                 model_open_lora(&m, a.model, a.lora, &e) != OK ||
+    int failed = check_arguments(&a, &e) != 0 || model_open_lora(&m, a.model, a.lora, &e) != OK ||
+                 take_ids(&a, m, &ids, &n, &e) != OK ||
                  run_model(&a, m, engine_by_name(a.engine), ids, n, &e) != OK;
     model_close(m);
     free(ids);

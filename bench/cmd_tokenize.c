@@ -6,6 +6,7 @@
 
 #include "bench/cmd.h"
 #include "bench/ids.h"
+#include "bench/text_input.h"
 #include "data/tokenizer.h"
 
 static const char usage[] =
@@ -15,35 +16,16 @@ static const char usage[] =
     "of "
     "ids.\nWithout -p and -f the text comes from standard input.";
 
-enum { MAX_FILE = 1 << 30 };
-
 struct arguments {
     const char *model, *tokenizer, *prompt, *file, *ids;
     int no_bos, special, detokenize;
 };
 
-static int read_stdin(struct buffer *b, struct error *e) {
-    char piece[1 << 16];
-    size_t n;
-    while ((n = fread(piece, 1, sizeof piece, stdin)) > 0) {
-        buffer_add(b, piece, n);
-        if (b->n > MAX_FILE)
-            return fail(e, ERR_UNSUPPORTED, "standard input: too large (expected at most 1 GiB)");
-    }
-    if (ferror(stdin)) return fail(e, ERR_IO, "standard input: %s", strerror(errno));
-    return buffer_check(b, e);
-}
-
 static enum status print_ids(const struct arguments *a, const struct tokenizer *t, struct error *e) {
     struct buffer text = {0};
     struct tokens ids = {0};
     unsigned flags = (a->no_bos ? 0 : TOKENS_BOS) | (a->special ? TOKENS_SPECIAL : 0);
-    enum status status = OK;
-    if (a->prompt)
-        buffer_text(&text, a->prompt);
-    else
-        status = a->file ? buffer_read(&text, a->file, MAX_FILE, e) : read_stdin(&text, e);
-    if (status == OK) status = buffer_check(&text, e);
+    enum status status = text_input(&text, a->prompt, a->file, e);
     if (status == OK) status = tokenizer_encode(t, text.data, text.n, flags, &ids, e);
     for (size_t i = 0; status == OK && i < ids.n; i++) printf("%s%d", i ? " " : "", ids.ids[i]);
     if (status == OK) putchar('\n');

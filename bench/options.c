@@ -70,6 +70,14 @@ static int store(const struct option_spec *s, const char *cmd, const char *value
             return -1;
         }
         *(double *)s->value = v;
+    } else if (s->kind == OPTION_LIST) {
+        struct option_list *list = s->value;
+        int most = (int)(sizeof list->at / sizeof *list->at);
+        if (list->n == most) {
+            fail(e, ERR_ARG, "%s: %s is given more than %d times", cmd, s->names, most);
+            return -1;
+        }
+        list->at[list->n++] = value;
     } else {
         const char **slot = s->value;
         *slot = repeated ? join(*slot, value, e) : value;

@@ -5,12 +5,18 @@
 
 #include "data/status.h"
 
-enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_FLOAT, OPTION_TEXT };
+enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_FLOAT, OPTION_TEXT, OPTION_LIST };
+
+/* What OPTION_LIST collects: each use of the option adds one text. */
+struct option_list {
+    const char *at[16];
+    int n;
+};
 
 struct option_spec {
     const char *names; /* "-m,--model": separated by commas */
     enum option_kind kind;
-    void *value;      /* int *, int *, double *, const char ** */
+    void *value;      /* int *, int *, double *, const char **, struct option_list * */
     const char *arg;  /* "FILE" in the help; NULL for flags */
     const char *help; /* one sentence, with the default; may hold newlines */
 };

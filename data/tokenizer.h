@@ -60,6 +60,7 @@ struct tokens {
     size_t n, capacity;
 };
 void tokens_free(struct tokens *t);
+enum status tokens_add(struct tokens *t, int32_t id, struct error *e);
 
 /* Bytes start..end-1 of a text. */
 struct span {

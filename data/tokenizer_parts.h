@@ -117,7 +117,6 @@ struct encoder {
     pcre2_match_context *limits;
     struct buffer normal; /* text in NFC */
 };
-enum status tokens_add(struct tokens *t, int32_t id, struct error *e);
 enum status encode_word(struct encoder *c, const char *word, size_t n); /* tokenizer_bpe.c */
 enum status encode_text(struct encoder *c, const char *text, size_t n); /* tokenizer_split.c */
 

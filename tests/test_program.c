@@ -77,8 +77,9 @@ static int run(const char *line, char *out, char *err, size_t size) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static const char *const commands[] = {"info",   "synth", "logits", "parity",   "kernels",
-                                       "limits", "bench", "report", "quantize", "convert"};
+static const char *const commands[] = {"info",   "synth", "logits",  "parity",   "kernels",
+                                       "limits", "bench", "report",  "quantize", "convert",
+                                       "run",    "chat",  "tokenize"};
 
 /* What each command line's one line on stderr has to mention. */
 static const struct {
@@ -134,6 +135,15 @@ static const struct {
     {"convert text.gguf --merge a:1 --base cut.gguf -o out.gguf", "--merge"},
     {"convert text.gguf --type q9 -o out.gguf", "q9"},
     {"convert --wrong", "--wrong"},
+    {"run", "-m"},
+    {"run --wrong", "--wrong"},
+    {"run -m missing.gguf -p a", "missing.gguf"},
+    {"run -m text.gguf -p a", "text.gguf"},
+    {"run -m text.gguf -p a -f b", "-f"},
+    {"run -m text.gguf -p a -n -7", "-7"},
+    {"chat", "-m"},
+    {"chat --wrong", "--wrong"},
+    {"chat -m cut.gguf", "cut.gguf"},
     {"logits -m text.gguf --lora missing --ids 1 -o out.h5", "text.gguf"},
 };
 

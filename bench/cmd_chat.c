@@ -1,0 +1,261 @@
+/* cmd_chat: `lfm2 chat`, a conversation on the terminal or from a pipe, one turn per line. Keys and values
+ * stay between turns: a turn feeds the end of the last answer and what is new. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bench/cmd.h"
+#include "bench/text_model.h"
+#include "data/chat.h"
+
+static const char usage[] =
+    "usage: lfm2 chat -m FILE [-sys TEXT] [options]\n\n"
+    "Reads one turn per line from standard input and writes the answers to standard output, in the model's "
+    "own chat\ntemplate. Ctrl-C ends an answer and keeps the conversation; at the prompt it quits, as Ctrl-D "
+    "does.\nThe line /clear starts a new conversation.";
+
+enum { CONTEXT = 8192 /* tokens without -c */ };
+
+struct chat {
+    struct text_model t;
+    enum chat_template template;
+    struct buffer bos;
+    const char *system; /* NULL: none */
+    json_t *messages;
+    /* The conversation up to the last question, as rendered, and the answer to it as it went into messages:
+     * what the next rendering should begin with. */
+    struct buffer asked, answer;
+    /* Before the last answer, for templates that change answers once they are given (thoughts are taken
+     * out). */
+    struct snapshot before;
+};
+
+static enum status start(struct chat *c, struct error *e) {
+    json_decref(c->messages);
+    c->messages = json_array();
+    if (!c->messages) return fail(e, ERR_MEMORY, "out of memory for messages");
+    c->asked.n = c->answer.n = c->t.g.timeline.n = 0;
+    c->before.position = 0;
+    if (c->t.g.session) c->t.g.engine->reset(c->t.g.session);
+    return c->system ? chat_add(c->messages, "system", c->system, strlen(c->system), e) : OK;
+}
+
+static enum status pick_template(struct chat *c, const char *name, const char *file, struct error *e) {
+    if (name) return chat_template_named(&c->template, name, e);
+    return chat_template_of(&c->template, tokenizer_chat_template(c->t.tokenizer), file, e);
+}
+
+static int begins_with(const struct buffer *text, size_t at, const struct buffer *part) {
+    return at <= text->n && part->n <= text->n - at &&
+           (part->n == 0 || memcmp(text->data + at, part->data, part->n) == 0);
+}
+
+/* The tokens of text from byte `from` on. When the text goes on with the token that the answer ended with,
+ * that is not repeated. */
+static enum status encode_rest(struct chat *c, const struct chat_text *text, size_t from, struct tokens *out,
+                               struct error *e) {
+    struct chat_text rest = {0};
+    const struct tokens *line = &c->t.g.timeline;
+    buffer_add(&rest.text, text->text.data + from, text->text.n - from);
+    enum status status = buffer_check(&rest.text, e);
+    rest.literal = calloc(text->n_literal + 1, sizeof *rest.literal);
+    if (status == OK && !rest.literal) status = fail(e, ERR_MEMORY, "out of memory for a conversation");
+    for (size_t i = 0; status == OK && i < text->n_literal; i++) {
+        struct span s = text->literal[i];
+        if (s.end > from)
+            rest.literal[rest.n_literal++] = (struct span){s.start > from ? s.start - from : 0, s.end - from};
+    }
+    if (status == OK) status = chat_encode(c->t.tokenizer, &rest, out, e);
+    chat_text_free(&rest);
+    if (status != OK || line->n == 0 || out->n == 0) return status;
+    if (tokenizer_ends(c->t.tokenizer, line->ids[line->n - 1]) && out->ids[0] == line->ids[line->n - 1])
+        memmove(out->ids, out->ids + 1, --out->n * sizeof *out->ids);
+    return OK;
+}
+
+static size_t common(const struct tokens *a, const struct tokens *b) {
+    size_t n = 0;
+    while (n < a->n && n < b->n && a->ids[n] == b->ids[n]) n++;
+    return n;
+}
+
+/* What the timeline becomes for this rendering: its first *keep tokens and then *more. The session is *behind
+ * the snapshot when keep is less than it holds. */
+static enum status continuation(struct chat *c, const struct chat_text *text, size_t *keep,
+                                struct tokens *more, struct error *e) {
+    const struct tokens *line = &c->t.g.timeline;
+    *keep = line->n;
+    if (line->n && begins_with(&text->text, 0, &c->asked) && begins_with(&text->text, c->asked.n, &c->answer))
+        return encode_rest(c, text, c->asked.n + c->answer.n, more, e);
+    TRY(chat_encode(c->t.tokenizer, text, more, e));
+    size_t same = common(line, more), before = (size_t)c->before.position;
+    *keep = c->before.data && before <= same ? before : 0;
+    more->n -= *keep;
+    memmove(more->ids, more->ids + *keep, more->n * sizeof *more->ids);
+    return OK;
+}
+
+/* Brings the timeline to the new rendering; refused, with nothing changed, when it does not fit. */
+static enum status advance(struct chat *c, const struct chat_text *text, struct error *e) {
+    struct tokens more = {0};
+    struct generator *g = &c->t.g;
+    size_t keep = 0;
+    enum status status = continuation(c, text, &keep, &more, e);
+    if (status == OK && keep + more.n > (size_t)g->max_tokens)
+        status = fail(e, ERR_ARG,
+                      "chat: this turn does not fit into the context (%zu tokens, expected at most %d); "
+                      "/clear starts anew, -c N takes more",
+                      keep + more.n, g->max_tokens);
+    if (status == OK && (size_t)g->engine->position(g->session) > keep) {
+        if (keep)
+            status = g->engine->restore(g->session, &c->before, e);
+        else
+            g->engine->reset(g->session), c->before.position = 0;
+    }
+    if (status == OK) g->timeline.n = keep;
+    for (size_t i = 0; status == OK && i < more.n; i++) status = tokens_add(&g->timeline, more.ids[i], e);
+    tokens_free(&more);
+    return status;
+}
+
+/* Templates other than these two take thoughts out of earlier answers. */
+static int changes_answers(enum chat_template t) {
+    return t != CHAT_LFM2 && t != CHAT_CHATML;
+}
+
+/* Feeds all but the last token, which generate needs, and keeps that state. */
+static enum status prepare(struct chat *c, struct error *e) {
+    struct generator *g = &c->t.g;
+    size_t n = g->timeline.n;
+    struct generate_result r;
+    int n_predict = c->t.generate.n_predict;
+    enum status status = OK;
+    g->timeline.n = n - 1;
+    c->t.generate.n_predict = 0;
+    if ((size_t)g->engine->position(g->session) < n - 1) status = text_model_generate(&c->t, &r, e);
+    c->t.generate.n_predict = n_predict;
+    g->timeline.n = n;
+    return status == OK && !interrupted ? g->engine->save(g->session, &c->before, e) : status;
+}
+
+/* Adds the answer, tokens from `first` on, to the messages, as text that JSON can hold. */
+static enum status keep_answer(struct chat *c, size_t first, struct error *e) {
+    struct buffer text = {0};
+    const struct tokens *line = &c->t.g.timeline;
+    size_t n = line->n;
+    if (n > first && tokenizer_ends(c->t.tokenizer, line->ids[n - 1])) n--;
+    c->answer.n = 0;
+    enum status status =
+        n > first ? tokenizer_decode(c->t.tokenizer, line->ids + first, n - first, TOKENS_SPECIAL, &text, e)
+                  : OK;
+    for (size_t i = 0; i < text.n;) {
+        size_t size = utf8_decode(text.data + i, text.n - i, NULL);
+        buffer_add(&c->answer, size ? text.data + i : "\uFFFD", size ? size : 3);
+        i += size ? size : 1;
+    }
+    if (status == OK) status = buffer_check(&c->answer, e);
+    if (status == OK)
+        status = chat_add(c->messages, "assistant", c->answer.n ? c->answer.data : "", c->answer.n, e);
+    buffer_free(&text);
+    return status;
+}
+
+static enum status answer(struct chat *c, const struct chat_text *text, struct error *e) {
+    struct generator *g = &c->t.g;
+    struct generate_result r;
+    size_t first = g->timeline.n;
+    c->asked.n = 0;
+    buffer_add(&c->asked, text->text.data, text->text.n);
+    TRY(buffer_check(&c->asked, e));
+    if (changes_answers(c->template)) TRY(prepare(c, e));
+    TRY(text_model_generate(&c->t, &r, e));
+    if (r.end == END_CONTEXT)
+        fprintf(stderr, "\nlfm2: chat: the context of %d tokens is full, the answer is cut\n", g->max_tokens);
+    return r.end == END_READER ? OK : keep_answer(c, first, e);
+}
+
+/* One question: its answer is written, or a line says why not. Only what ends the program is an error. */
+static enum status turn(struct chat *c, const char *line, size_t n, struct error *e) {
+    struct chat_text text = {0};
+    struct error refused = {0};
+    struct chat_options o = {.bos = c->bos.n ? c->bos.data : NULL};
+    size_t messages = json_array_size(c->messages);
+    enum status status = chat_add(c->messages, "user", line, n, &refused);
+    if (status == OK) status = chat_render(c->template, c->messages, NULL, &o, &text, &refused);
+    if (status == OK) status = advance(c, &text, &refused);
+    if (status != OK) {
+        if (json_array_size(c->messages) > messages) json_array_remove(c->messages, messages);
+        chat_text_free(&text);
+        return status == ERR_MEMORY ? (*e = refused, status) : (cmd_fail(&refused), OK);
+    }
+    status = answer(c, &text, e);
+    chat_text_free(&text);
+    if (status == OK && !c->t.write_error && (putchar('\n') == EOF || fflush(stdout) != 0))
+        c->t.write_error = errno;
+    return status;
+}
+
+static enum status converse(struct chat *c, struct error *e) {
+    int terminal = isatty(STDIN_FILENO);
+    char *line = NULL;
+    size_t room = 0;
+    enum status status = OK;
+    while (status == OK && !c->t.write_error) {
+        interrupted = 0;
+        if (terminal) fputs("> ", stderr);
+        errno = 0;
+        ssize_t n = getline(&line, &room, stdin);
+        if (n < 0) {
+            if (ferror(stdin) && errno != EINTR)
+                status = fail(e, ERR_IO, "standard input: %s", strerror(errno));
+            if (terminal) fputc('\n', stderr);
+            break;
+        }
+        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
+        if (strcmp(line, "/clear") == 0)
+            status = start(c, e);
+        else if (n > 0)
+            status = turn(c, line, (size_t)n, e);
+    }
+    free(line);
+    return status;
+}
+
+static enum status chat(struct chat *c, const struct text_options *o, const char *template, struct error *e) {
+    int max_tokens;
+    TRY(text_model_open(&c->t, o, "chat", e));
+    TRY(pick_template(c, template, o->model, e));
+    tokenizer_bos_text(c->t.tokenizer, &c->bos);
+    TRY(buffer_check(&c->bos, e));
+    TRY(start(c, e));
+    TRY(text_model_context(&c->t, o, CONTEXT, &max_tokens, e));
+    TRY(text_model_start(&c->t, o, max_tokens, e));
+    catch_signals(0);
+    TRY(converse(c, e));
+    text_model_timings(&c->t);
+    return OK;
+}
+
+int cmd_chat(int argc, char **argv) {
+    struct text_options o = text_options_none();
+    struct chat c = {0};
+    const char *template = NULL;
+    const struct option_spec specs[] = {
+        TEXT_OPTIONS(o),
+        {"-sys,--system-prompt", OPTION_TEXT, &c.system, "TEXT", "the system message"},
+        {"--chat-template", OPTION_TEXT, &template, "NAME",
+         "lfm2, lfm2.5, lfm2.5-8b, qwen3 or chatml (default: the model's own)"},
+        {0},
+    };
+    struct error e = {0};
+    int parsed = options_parse(argc, argv, usage, specs, NULL, 0, NULL, &e);
+    if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
+    enum status status = chat(&c, &o, template, &e);
+    json_decref(c.messages);
+    buffer_free(&c.bos), buffer_free(&c.asked), buffer_free(&c.answer);
+    snapshot_free(&c.before);
+    text_model_close(&c.t);
+    return status == OK ? 0 : cmd_fail(&e);
+}
