@@ -65,7 +65,7 @@ struct tokenizer {
 /* Room for n ids, none of which has a token yet. */
 enum status vocab_begin(struct tokenizer **out, const char *name, int64_t n, struct error *e);
 /* text as vocabularies write it: byte alphabet for normal tokens, plain text for others. An id is added once;
- * a second time only to turn a normal token into an added or special one. */
+ * a second time only, with the same text, to become an added or special one. */
 enum status vocab_add(struct tokenizer *t, int64_t id, const char *text, size_t n, enum token_kind kind,
                       struct error *e);
 /* After the last token: prepares vocab_find and room for n_merges. */

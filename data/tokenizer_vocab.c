@@ -82,13 +82,23 @@ const char *token_bytes(const struct tokenizer *t, int32_t id) {
     return t->bytes.data + t->tokens[id].start;
 }
 
+/* 1 when the token, as a vocabulary would write it, is this text. */
+static int is_text_of(const struct tokenizer *t, const struct token *token, const char *text, size_t n) {
+    struct buffer b = {0};
+    int plain = token->kind != TOKEN_NORMAL || token->raw || !add_bytes(&b, text, n);
+    if (plain) buffer_add(&b, text, n);
+    int same = !b.failed && b.n == token->size && memcmp(b.data, t->bytes.data + token->start, b.n) == 0;
+    buffer_free(&b);
+    return same;
+}
+
 enum status vocab_add(struct tokenizer *t, int64_t id, const char *text, size_t n, enum token_kind kind,
                       struct error *e) {
     if (id < 0 || id >= t->n)
         return fail(e, ERR_FORMAT, "%s: token id %" PRId64 " is out of range (expected 0 to %d)", t->name, id,
                     t->n - 1);
     struct token *token = &t->tokens[id];
-    if (token->kind != TOKEN_NONE && kind <= TOKEN_NORMAL)
+    if (token->kind != TOKEN_NONE && (kind <= TOKEN_NORMAL || (n > 0 && !is_text_of(t, token, text, n))))
         return fail(e, ERR_FORMAT, "%s: two tokens have the id %" PRId64, t->name, id);
     if (kind == TOKEN_NONE) return OK;
     if (n == 0) return fail(e, ERR_FORMAT, "%s: token %" PRId64 " is empty", t->name, id);

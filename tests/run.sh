@@ -25,6 +25,7 @@ run() { # NAME ARGUMENTS...: one run of the test program; counts what passed and
     "$build/lfm2-tests" -j1 "$@" >"$log.part" 2>&1
     status=$?
     cat "$log.part" >>"$log"
+    grep '^skipped: ' "$log.part" | sort -u
     ran=$(sed -n 's/.*Tested: [^0-9]*\([0-9]*\).*/\1/p' "$log.part" | tail -n 1)
     if [ "$status" -ne 0 ] || [ "${ran:-0}" -eq 0 ]; then
         bad=$((bad + 1))

@@ -186,8 +186,10 @@ Test(chat, template_by_hash) {
         struct buffer b = {0};
         struct error e = {0};
         snprintf(path, sizeof path, "%s/model/%s", folder ? folder : "../shared/datasets", files[i].file);
-        if (buffer_read(&b, path, 1 << 20, &e) != OK)
-            cr_skip_test("template_by_hash: %s; set LFM2_DATASETS", e.text);
+        if (buffer_read(&b, path, 1 << 20, &e) != OK) {
+            fprintf(stderr, "skipped: %s; set LFM2_DATASETS\n", e.text);
+            cr_skip_test("%s", e.text);
+        }
         expect_template(b.data, (int)files[i].template);
         buffer_free(&b);
     }
