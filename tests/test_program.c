@@ -77,9 +77,9 @@ static int run(const char *line, char *out, char *err, size_t size) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static const char *const commands[] = {"info",   "synth", "logits",  "parity",   "kernels",
-                                       "limits", "bench", "report",  "quantize", "convert",
-                                       "run",    "chat",  "tokenize"};
+static const char *const commands[] = {"info",     "synth",   "logits",  "run",    "chat",
+                                       "tokenize", "parity",  "kernels", "limits", "bench",
+                                       "quantize", "convert", "pack",    "report"};
 
 /* What each command line's one line on stderr has to mention. */
 static const struct {
@@ -116,6 +116,19 @@ static const struct {
     {"limits --wrong", "--wrong"},
     {"limits -t x", "x"},
     {"report --wrong", "--wrong"},
+    {"run --wrong", "--wrong"},
+    {"run -m missing.gguf -p x", "missing.gguf"},
+    {"run -m text.gguf -p x", "text.gguf"},
+    {"chat --wrong", "--wrong"},
+    {"chat -m cut.gguf", "cut.gguf"},
+    {"tokenize --wrong", "--wrong"},
+    {"tokenize -m text.gguf -p x", "text.gguf"},
+    {"quantize", "quantize"},
+    {"quantize text.gguf out.h5 Q4_0", "text.gguf"},
+    {"quantize missing.gguf out.h5 Q9_9", "Q9_9"},
+    {"convert --wrong", "--wrong"},
+    {"convert missing -o out.h5", "missing"},
+    {"pack --wrong", "--wrong"},
     {"quantize", "quantize"},
     {"quantize text.gguf", "OUT.gguf"},
     {"quantize text.gguf out.gguf", "TYPE"},
