@@ -7,7 +7,7 @@
 
 #include "bench/stats.h"
 
-static const double least_threshold = 0.01, noise_multiple = 3;
+static const double least_threshold = 0.01, noise_multiple = 3, hopeless = 0.5;
 
 /* ---- what was timed ---- */
 
@@ -96,16 +96,15 @@ void timed_free(struct timed_list *l) {
 /* ---- what it says ---- */
 
 double aa_noise(const double *ns, int n) {
-    int parts = n >= 9 ? 3 : 2;
-    double low = INFINITY, high = 0;
+    int parts = n >= 9 ? 3 : 2, pairs = 0;
+    double level[3], sum = 0;
     if (n < 4) return NAN;
     for (int i = 0; i < parts; i++) {
         int first = i * n / parts, end = (i + 1) * n / parts;
-        double m = median(ns + first, end - first);
-        low = fmin(low, m);
-        high = fmax(high, m);
+        level[i] = log(median(ns + first, end - first));
+        for (int k = 0; k < i; k++, pairs++) sum += fabs(level[i] - level[k]);
     }
-    return log(high / low);
+    return sum / pairs;
 }
 
 /* Fills verdict and why from the numbers. */
@@ -114,10 +113,14 @@ static void decide(struct comparison_row *r) {
     r->threshold = fmax(least_threshold, noise_multiple * r->noise);
     if (r->n_then < COMPARE_MIN_SAMPLES || r->n_now < COMPARE_MIN_SAMPLES)
         why = "too few samples";
+    else if (!(r->ratio > 0))
+        why = "no memory for the interval";
     else if (r->hi < 1 - r->threshold)
         verdict = "worse";
     else if (r->lo > 1 + r->threshold)
         verdict = "better";
+    else if (r->threshold > hopeless)
+        why = "this host was too noisy";
     else
         why = fabs(r->ratio - 1) <= r->threshold ? "difference within the threshold"
                                                  : "interval reaches the threshold";
@@ -150,6 +153,12 @@ static enum status compare_one(struct comparison_row *r, const struct timed *the
     return a && b && r->ratio > 0 ? OK : fail(e, ERR_MEMORY, "compare: out of memory");
 }
 
+static double median_of(const struct timed *t) {
+    double *ns = times_of(t), m = ns ? median(ns, t->n) : 0;
+    free(ns);
+    return m;
+}
+
 static const struct timed *find(const struct timed_list *l, const char *name) {
     for (int i = 0; i < l->n; i++)
         if (strcmp(l->v[i].name, name) == 0) return &l->v[i];
@@ -160,13 +169,14 @@ enum status compare(struct rows *rows, const struct timed_list *then, const stru
                     int missing, uint64_t seed, struct error *e) {
     for (int i = 0; i < now->n; i++) {
         const struct timed *b = &now->v[i], *a = find(then, b->name);
-        struct comparison_row r = {.n_now = b->n, .verdict = "new"};
+        struct comparison_row r = {.n_now = b->n, .now_ns = median_of(b), .verdict = "new"};
         memcpy(r.name, b->name, sizeof r.name);
         if (a) TRY(compare_one(&r, a, b, largest(a->noise, b->noise, then->noise, now->noise), seed, e));
         if (rows_add(rows, &comparison_table, &r)) return fail(e, ERR_MEMORY, "compare: out of memory");
     }
     for (int i = 0; missing && i < then->n; i++) {
-        struct comparison_row r = {.n_then = then->v[i].n, .verdict = "missing"};
+        struct comparison_row r = {
+            .n_then = then->v[i].n, .then_ns = median_of(&then->v[i]), .verdict = "missing"};
         if (find(now, then->v[i].name)) continue;
         memcpy(r.name, then->v[i].name, sizeof r.name);
         if (rows_add(rows, &comparison_table, &r)) return fail(e, ERR_MEMORY, "compare: out of memory");
@@ -176,17 +186,14 @@ enum status compare(struct rows *rows, const struct timed_list *then, const stru
 
 struct comparison_row compare_pairs(const char *name, const double *then, const double *now, int n,
                                     uint64_t seed) {
-    struct interval ratio = ratio_interval(then, now, n, seed);
-    struct comparison_row r = {.n_then = n,
-                               .n_now = n,
-                               .then_ns = median(then, n),
-                               .now_ns = median(now, n),
-                               .ratio = ratio.mid,
-                               .lo = ratio.lo,
-                               .hi = ratio.hi};
+    struct comparison_row r = {.n_then = n, .n_now = n, .then_ns = median(then, n), .now_ns = median(now, n)};
     double *each = malloc(((size_t)n + 1) * sizeof *each);
     for (int i = 0; each && i < n; i++) each[i] = then[i] / now[i];
-    r.noise = each ? aa_noise(each, n) : (double)NAN;
+    if (each) {
+        struct interval ratio = median_interval(each, n, seed);
+        r.ratio = ratio.mid, r.lo = ratio.lo, r.hi = ratio.hi;
+        r.noise = aa_noise(each, n);
+    }
     if (!(r.noise >= 0)) r.noise = 0; /* then there are too few samples for a verdict, too */
     free(each);
     snprintf(r.name, sizeof r.name, "%s", name);

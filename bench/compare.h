@@ -3,7 +3,7 @@
  * host differs from itself (A/A noise). "inconclusive" is an answer: neither difference nor equality is
  * shown.
  *
- * Samples stay in the order they were taken. Their A/A noise is the largest log ratio between medians of
+ * Samples stay in the order they were taken. Their A/A noise is the mean log ratio between medians of
  * consecutive thirds (halves below 9 samples): what a whole run would see again, slow drift included, which
  * neighbouring samples share. A row's threshold is max(1 %, 3 x noise), where the noise is the largest of
  * this row's and of the median of all rows, then and now: a row that was quiet by luck gets no finer
@@ -44,7 +44,8 @@ double aa_noise(const double *ns, int n);
 enum status compare(struct rows *rows, const struct timed_list *then, const struct timed_list *now,
                     int missing, uint64_t seed, struct error *e);
 
-/* The same for samples taken in turns, pair by pair: what disturbed both of a pair cancels. */
+/* The same for samples taken in turns: the ratio is the median of the pairs' ratios, so that what disturbed
+ * both of a pair cancels, and the noise is that of the ratios. */
 struct comparison_row compare_pairs(const char *name, const double *then, const double *now, int n,
                                     uint64_t seed);
 

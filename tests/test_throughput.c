@@ -453,6 +453,24 @@ Test(peer, command_lines) {
                                   "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 0 -pg 64,8\n");
 }
 
+/* Another build of this program answers `PATH bench --help`. */
+Test(peer, may_be_another_lfm2) {
+    struct peer p;
+    struct error e = {0};
+    int64_t ns;
+    make_peer(
+        "usage: lfm2 COMMAND",
+        "if [ \"$2\" = --help ]; then echo 'usage: lfm2 bench --n-prompt --repetitions --n-depth'; exit "
+        "0; fi\n" ANSWER);
+    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
+    cr_assert(p.is_lfm2 && p.has_depth);
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 9}, 2, 512, &ns, &e), OK, "%s", e.text);
+    cr_assert_eq(ns, 1000000);
+    cr_assert_str_eq(p.name, "lfm2 abc (other build)");
+    cr_assert(strstr(peer_args(), "\nbench --no-limits -m m.gguf -t 2 -b 512 -r 1 -o json -p 64 -n 0 -d 9\n"),
+              "%s", peer_args());
+}
+
 Test(peer, without_depth_a_prefix_is_gp) {
     struct peer p;
     struct error e = {0};
