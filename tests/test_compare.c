@@ -127,7 +127,8 @@ static void add_resampled(struct fake_run *r, int kernel, const int *passes, uin
     add_kernel(r, recorded_names[kernel], ns, RECORDED_SAMPLES, 1);
 }
 
-/* Passes of one machine minutes apart, quiet and disturbed ones: then and now never share a pass. */
+/* Passes of one machine minutes apart, quiet and disturbed ones: then and now never share a pass. One row in
+ * a hundred may err, not one in twenty: the table has a hundred rows. */
 Test(compare, recorded_passes_of_the_same_code_are_no_regression) {
     enum { ROUNDS = 200, ROWS = 2 };
     uint64_t state = 1;
@@ -150,8 +151,8 @@ Test(compare, recorded_passes_of_the_same_code_are_no_regression) {
         drop_run(&now);
     }
     cr_log_info("%d worse, %d better of %d", worse, better, ROUNDS * ROWS);
-    cr_assert_leq(worse, ROUNDS * ROWS / 20);
-    cr_assert_leq(better, ROUNDS * ROWS / 20);
+    cr_assert_leq(worse, ROUNDS * ROWS / 100);
+    cr_assert_leq(better, ROUNDS * ROWS / 100);
 }
 
 /* ---- the parts ---- */
