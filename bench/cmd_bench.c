@@ -164,11 +164,8 @@ static enum status read_options(struct bench_command *c, struct error *e) {
     for (const char *list = c->peers; next_word(&list, word, sizeof word);) {
         if (c->n_peers == MAX_BENCH_PEERS)
             return fail(e, ERR_ARG, "bench: more than %d peers", MAX_BENCH_PEERS);
-        struct error why = {0};
-        if (peer_open(&c->peer_list[c->n_peers], word, &why))
-            say(c, why.text);
-        else
-            c->n_peers++;
+        TRY(peer_open(&c->peer_list[c->n_peers], word, e));
+        c->n_peers++;
     }
     return OK;
 }

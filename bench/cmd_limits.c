@@ -83,7 +83,8 @@ static enum status measure_and_print(struct limits_options *o, const char *forma
     char warnings[512];
     if (strcmp(format, "md") != 0 && strcmp(format, "csv") != 0 && strcmp(format, "json") != 0)
         return fail(e, ERR_ARG, "limits: -o %s: unknown format (expected md, csv or json)", format);
-    if (o->threads < 0) return fail(e, ERR_ARG, "limits: -t %d: expected at least 1", o->threads);
+    if (o->threads < 0 || o->threads > 1024)
+        return fail(e, ERR_ARG, "limits: -t %d: expected 1 to 1024", o->threads);
     if (path) TRY(records_check(path, e));
     if (machine_warnings(warnings, sizeof warnings, o->threads))
         for (char *line = strtok(warnings, "\n"); line; line = strtok(NULL, "\n"))

@@ -454,7 +454,8 @@ enum status parity_run(struct parity_result *out, const struct model *m, const s
         out->phase[p].layers = calloc((size_t)out->n_layers, sizeof *out->phase[p].layers);
         if (!out->phase[p].layers) return fail(e, ERR_MEMORY, "parity: out of memory");
     }
-    enum status st = compare(&c, e);
+    enum status st = m->index ? parity_weights(out, m, e) : OK;
+    if (st == OK) st = compare(&c, e);
     comparison_free(&c);
     return st;
 }

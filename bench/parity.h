@@ -63,7 +63,7 @@ struct parity_result {
     int n_layers;
     int int8; /* 1: some matrix of a layer has a type whose products take int8 activations */
     struct parity_phase phase[PARITY_PHASES];
-    int64_t bad;        /* NaN or Inf, in either engine, at any tapped point or logit */
+    int64_t bad;        /* NaN or Inf, in either engine, at any tapped point or logit, or a row of weights */
     char first_bad[96]; /* where: "optimized, layer 3, ffn, position 17"; "" when bad is 0 */
     double seconds[2];  /* of the reference, and of the first run of the other; for information */
     char got_describe[512], want_describe[512];
@@ -86,6 +86,9 @@ struct parity_options {
 enum status parity_run(struct parity_result *out, const struct model *m, const struct parity_options *o,
                        struct error *e);
 void parity_free(struct parity_result *r);
+
+/* Counts the rows of weights that hold NaN or infinity into r->bad. Part of parity_run. */
+enum status parity_weights(struct parity_result *r, const struct model *m, struct error *e);
 
 /* Seeded ids for a run: the model's BOS first when it has one, then uniform in [0, V). */
 void parity_ids(const struct model *m, uint64_t seed, int32_t *ids, int n);

@@ -104,7 +104,7 @@ static double same_top1(const struct parity_result *r) {
  * rounding less. They say that nothing is broken, not that int8 costs nothing; worst gain is what finds a
  * wrong layer. */
 const struct parity_bound parity_bounds[] = {
-    {"NaN or Inf, any point", 0, 0, "values", "one is a fault: every input is finite", non_finite},
+    {"NaN or Inf, any point or weight", 0, 0, "values", "one is a fault: every input is finite", non_finite},
     {"embedding NMSE", 1e-12, 0, "", "both dequantise the same row; only the order of one product may differ",
      embedding},
     {"worst gain of a layer half", 8, 0, "x",
