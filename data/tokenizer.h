@@ -21,8 +21,8 @@ struct gguf_writer;
 struct model;
 
 /* *out is NULL on error. Close with tokenizer_close (NULL is fine).
- * tokenizer_open: path is a GGUF file, a tokenizer.json, or a folder that holds tokenizer.json or
- * vocab.json + merges.txt, with tokenizer_config.json where there is one.
+ * tokenizer_open: path is a GGUF file, a tokenizer.json, or a folder (or a .safetensors file in it) that
+ * holds tokenizer.json or vocab.json + merges.txt, with tokenizer_config.json where there is one.
  * tokenizer_of_model: from the model's own file or folder; a token for every row of the embedding, or fewer
  * when the vocabulary comes from a folder. tokenizer_of_gguf: rows is the number of tokens the file must
  * have, 0 for any. */

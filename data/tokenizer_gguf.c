@@ -141,6 +141,7 @@ enum status tokenizer_open(struct tokenizer **out, const char *path, struct erro
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return tokenizer_of_folder(out, path, NULL, e);
     size_t n = strlen(path);
+    if (n >= 12 && strcmp(path + n - 12, ".safetensors") == 0) return of_parent(out, path, 0, e);
     if (n >= 5 && strcmp(path + n - 5, ".json") == 0) return of_parent(out, path, 1, e);
     struct gguf *g;
     TRY(gguf_open(&g, path, e));

@@ -158,6 +158,15 @@ static const struct {
     {"chat --wrong", "--wrong"},
     {"chat -m cut.gguf", "cut.gguf"},
     {"logits -m text.gguf --lora missing --ids 1 -o out.h5", "text.gguf"},
+    {"tokenize", "--tokenizer"},
+    {"tokenize --wrong", "--wrong"},
+    {"tokenize -m a --tokenizer b -p x", "--tokenizer"},
+    {"tokenize -m missing.gguf -p x", "missing.gguf"},
+    {"tokenize -m text.gguf -p x", "text.gguf"},
+    {"tokenize --tokenizer . -p x", "tokenizer.json"},
+    {"tokenize -m text.gguf -p x -f y", "-f"},
+    {"tokenize -m text.gguf --detokenize", "--ids"},
+    {"tokenize -m text.gguf --ids 1", "--detokenize"},
 };
 
 Test(program, mistakes_give_one_line_and_exit_2, .init = make_folder, .fini = remove_folder) {
@@ -179,6 +188,27 @@ Test(program, an_unknown_instruction_set_is_an_error, .init = make_folder, .fini
     setenv("LFM2_ISA", "avx9000", 1);
     cr_expect_eq(run("limits", out, err, sizeof out), 2, "%s", err);
     cr_expect(strstr(err, "avx9000"), "%s", err);
+}
+
+/* `lfm2 tokenize --tokenizer tests/fixtures/lfm2 LINE` prints this. */
+static void expect_tokens(const char *line, int code, const char *printed) {
+    char out[65536], err[65536], whole[512], root[256];
+    cr_assert(getcwd(root, sizeof root));
+    snprintf(whole, sizeof whole, "tokenize --tokenizer %s/tests/fixtures/lfm2 %s", root, line);
+    cr_expect_eq(run(whole, out, err, sizeof out), code, "%s: %s", line, err);
+    cr_expect_str_eq(out, printed, "%s: %s", line, err);
+}
+
+Test(program, tokenize_prints_ids_and_text, .init = make_folder, .fini = remove_folder) {
+    expect_tokens("", 0, "1\n"); /* standard input is empty: BOS */
+    expect_tokens("--no-bos", 0, "\n");
+    expect_tokens("-p <|im_end|> --special", 0, "1 5\n");
+    expect_tokens("-p python --no-bos", 0, "715\n");
+    expect_tokens("--detokenize --ids 1,715,5", 0, "python");
+    expect_tokens("--detokenize --ids 1,715,5 --special", 0, "<|startoftext|>python<|im_end|>");
+    expect_tokens("--detokenize --ids 99999", 2, "");
+    expect_tokens("--detokenize --ids 1,x", 2, "");
+    expect_tokens("-f missing.txt", 2, "");
 }
 
 Test(program, help_is_on_stdout_and_exit_0, .init = make_folder, .fini = remove_folder) {
