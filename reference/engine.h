@@ -27,10 +27,12 @@ enum tap_point {
 struct tap_event {
     enum tap_point point;
     int layer;
-    int position;           /* of the first row */
-    int n, dim;             /* rows and columns of x */
-    const float *x;         /* [n, dim], valid during the call only */
-    const int32_t *experts; /* TAP_ROUTER: [n, k], the chosen experts in ascending order; else NULL */
+    int position;                  /* of the first row */
+    const struct session *session; /* whose rows these are: with several parts in a batch, each part's are
+                                    * reported on their own, in the order of the parts */
+    int n, dim;                    /* rows and columns of x */
+    const float *x;                /* [n, dim], valid during the call only */
+    const int32_t *experts;        /* TAP_ROUTER: [n, k], the chosen experts in ascending order; else NULL */
     int k;
 };
 typedef void tap_fn(void *arg, const struct tap_event *event);
@@ -64,6 +66,15 @@ struct snapshot {
 };
 void snapshot_free(struct snapshot *s);
 
+/* What one session gets in a feed of several. */
+struct part {
+    struct session *session;
+    const int32_t *ids; /* [n] */
+    int n;              /* >= 1 */
+    float *logits;      /* [n_logits, V] of the last n_logits of them; NULL when there are none */
+    int n_logits;       /* 0 .. n */
+};
+
 struct engine {
     const char *name;
     /* Takes all memory the session will ever need. The model must outlive the session. */
@@ -74,10 +85,26 @@ struct engine {
      * state. Fails with ERR_ARG, and changes nothing, on an id outside [0, V) or past max_tokens. */
     enum status (*feed)(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
                         struct error *e);
+    /* Opens one more timeline, empty, of the same family: it shares the weights, threads, options and batch
+     * buffers of `of` and has its own KV cache, convolution state and position, whose memory is taken here.
+     * max_tokens: at most that of `of`; 0: the same. The session that was opened first must be closed last;
+     * a family's sessions are never used by two threads at once. */
+    enum status (*fork)(struct session **out, struct session *of, int max_tokens, struct error *e);
+    /* feed() for each of n_parts >= 1 different sessions of one family, in one go: every weight that several
+     * parts need is read once for all of them (the reference engine may take them one after the other). What
+     * a part gets does not depend on the others. Fails with ERR_ARG, and changes nothing, when feed() would
+     * for any part. */
+    enum status (*feed_many)(const struct part *parts, int n_parts, struct error *e);
     /* Copies KV cache, convolution state and position to and from a snapshot. restore fails with ERR_ARG when
-     * the snapshot was made by another engine or for other shapes. A snapshot may be restored many times. */
+     * the snapshot was made by another engine or for other shapes. A snapshot may be restored many times,
+     * also to other sessions of the same model. Costs a copy of what the cache holds up to that position. */
     enum status (*save)(const struct session *s, struct snapshot *to, struct error *e);
     enum status (*restore)(struct session *s, const struct snapshot *from, struct error *e);
+    /* Remembers this position (one per session, the latest), and takes the session back to it, as often as
+     * wanted. Only the convolution state is copied, no keys and values. reset and restore forget the mark;
+     * rollback without one fails with ERR_ARG. */
+    void (*mark)(struct session *s);
+    enum status (*rollback)(struct session *s, struct error *e);
     /* Tokens fed so far. */
     int (*position)(const struct session *s);
     /* Empties the session: position 0, no state. */

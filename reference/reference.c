@@ -25,12 +25,15 @@ enum { DEFAULT_MAX_TOKENS = 4096, DEFAULT_MAX_BATCH = 512 };
 struct memory {
     float *keys, *values; /* [max_tokens, G*d], rows 0 .. position-1 in use; keys after norm and rotation */
     float *conv;          /* [taps-1, D]: the newest columns of B*x, oldest first; zeros at position 0 */
+    float *conv_mark;     /* the same at the mark */
 };
 
 struct session {
     const struct model *model;
     struct ref_workers workers;
     int max_tokens, max_batch, position;
+    int mark;   /* a position; -1: none */
+    int forked; /* 1: everything but `memory` belongs to the session opened first */
     tap_fn *tap;
     void *tap_arg;
     route_fn *route;
@@ -57,7 +60,7 @@ struct session {
 static void report(const struct session *s, enum tap_point point, int layer, const float *x, int n, int dim) {
     if (!s->tap) return;
     struct tap_event event = {
-        .point = point, .layer = layer, .position = s->position, .n = n, .dim = dim, .x = x};
+        .point = point, .layer = layer, .position = s->position, .session = s, .n = n, .dim = dim, .x = x};
     if (point == TAP_ROUTER) {
         event.experts = s->chosen;
         event.k = s->model->config.n_experts_used;
@@ -193,28 +196,54 @@ static void forward(struct session *s, const int32_t *ids, int n, float *logits,
     s->position += n;
 }
 
-static enum status feed(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
-                        struct error *e) {
-    int V = s->model->config.n_vocab;
-    if (n < 1 || n_logits < 0 || n_logits > n || (n_logits > 0 && !logits))
-        return fail(e, ERR_ARG, "feed: %d logits of %d tokens cannot be computed", n_logits, n);
+static enum status check_part(const struct part *p, struct error *e) {
+    const struct session *s = p->session;
+    int V = s->model->config.n_vocab, n = p->n;
+    if (n < 1 || p->n_logits < 0 || p->n_logits > n || (p->n_logits > 0 && !p->logits))
+        return fail(e, ERR_ARG, "feed: %d logits of %d tokens cannot be computed", p->n_logits, n);
     if (n > s->max_tokens - s->position)
         return fail(e, ERR_ARG, "feed: %d tokens after position %d exceed the session's %d", n, s->position,
                     s->max_tokens);
     for (int t = 0; t < n; t++)
-        if (ids[t] < 0 || ids[t] >= V)
+        if (p->ids[t] < 0 || p->ids[t] >= V)
             return fail(e, ERR_ARG, "feed: token id %d is outside the vocabulary (expected 0 to %d)",
-                        (int)ids[t], V - 1);
-    int first = n - n_logits; /* whose logits are wanted */
-    for (int done = 0, batch; done < n; done += batch) {
-        batch = n - done < s->max_batch ? n - done : s->max_batch;
+                        (int)p->ids[t], V - 1);
+    return OK;
+}
+
+static void feed_part(const struct part *p) {
+    struct session *s = p->session;
+    float *logits = p->logits;
+    int first = p->n - p->n_logits; /* whose logits are wanted */
+    for (int done = 0, batch; done < p->n; done += batch) {
+        batch = p->n - done < s->max_batch ? p->n - done : s->max_batch;
         int wanted = done + batch - first;
         if (wanted < 0) wanted = 0;
         if (wanted > batch) wanted = batch;
-        forward(s, ids + done, batch, logits, wanted);
-        if (wanted > 0) logits += (size_t)wanted * (size_t)V;
+        forward(s, p->ids + done, batch, logits, wanted);
+        if (wanted > 0) logits += (size_t)wanted * (size_t)s->model->config.n_vocab;
     }
+}
+
+/* One part after the other: that nothing depends on the company is then plain to see. */
+static enum status feed_many(const struct part *parts, int n_parts, struct error *e) {
+    if (n_parts < 1) return fail(e, ERR_ARG, "feed: %d parts (expected at least 1)", n_parts);
+    for (int i = 0; i < n_parts; i++) {
+        TRY(check_part(&parts[i], e));
+        if (parts[i].session->h != parts[0].session->h)
+            return fail(e, ERR_ARG, "feed: the session of part %d is not a fork of the others'", i);
+        for (int j = 0; j < i; j++)
+            if (parts[j].session == parts[i].session)
+                return fail(e, ERR_ARG, "feed: parts %d and %d have the same session", j, i);
+    }
+    for (int i = 0; i < n_parts; i++) feed_part(&parts[i]);
     return OK;
+}
+
+static enum status feed(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
+                        struct error *e) {
+    struct part all = {s, ids, n, logits, n_logits};
+    return feed_many(&all, 1, e);
 }
 
 /* ---- snapshots: a header, then each layer's memory in order ---- */
@@ -297,6 +326,24 @@ static enum status restore(struct session *s, const struct snapshot *from, struc
         }
     }
     s->position = from->position;
+    s->mark = -1;
+    return OK;
+}
+
+static void mark(struct session *s) {
+    for (int i = 0; i < s->model->config.n_layers; i++)
+        if (s->memory[i].conv)
+            memcpy(s->memory[i].conv_mark, s->memory[i].conv, conv_bytes(&s->model->config));
+    s->mark = s->position;
+}
+
+/* Keys and values of the positions before are still there: feeding only appends. */
+static enum status rollback(struct session *s, struct error *e) {
+    if (s->mark < 0) return fail(e, ERR_ARG, "rollback: the session has no mark");
+    for (int i = 0; i < s->model->config.n_layers; i++)
+        if (s->memory[i].conv)
+            memcpy(s->memory[i].conv, s->memory[i].conv_mark, conv_bytes(&s->model->config));
+    s->position = s->mark;
     return OK;
 }
 
@@ -310,6 +357,7 @@ static void reset(struct session *s) {
     for (int i = 0; i < s->model->config.n_layers; i++)
         if (s->memory[i].conv) memset(s->memory[i].conv, 0, conv_bytes(&s->model->config));
     s->position = 0;
+    s->mark = -1;
 }
 
 static void describe(const struct session *s, char *text, size_t size) {
@@ -318,17 +366,21 @@ static void describe(const struct session *s, char *text, size_t size) {
 
 static void close_session(struct session *s) {
     if (!s) return;
-    ref_workers_close(&s->workers);
     for (int i = 0; s->memory && i < s->model->config.n_layers; i++) {
         free(s->memory[i].keys);
         free(s->memory[i].values);
         free(s->memory[i].conv);
+        free(s->memory[i].conv_mark);
     }
-    void *const owned[] = {s->memory,      s->h,       s->u,         s->y,          s->bcx,
-                           s->mixed,       s->q,       s->gate,      s->up,         s->p,
-                           s->chosen,      s->weights, s->expert_in, s->expert_out, s->expert_tokens,
-                           s->expert_scale};
-    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
+    free(s->memory);
+    if (!s->forked) {
+        void *const buffers[] = {
+            s->h,           s->u, s->y,      s->bcx,     s->mixed,     s->q,          s->gate,
+            s->up,          s->p, s->chosen, s->weights, s->expert_in, s->expert_out, s->expert_tokens,
+            s->expert_scale};
+        for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) free(buffers[i]);
+        ref_workers_close(&s->workers);
+    }
     free(s);
 }
 
@@ -344,7 +396,27 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+/* What a timeline remembers. */
 static int take_memory(struct session *s) {
+    const struct config *c = &s->model->config;
+    int ok = 1;
+    s->memory = calloc((size_t)c->n_layers, sizeof *s->memory);
+    if (!s->memory) return 0;
+    for (int i = 0; i < c->n_layers; i++) {
+        struct memory *m = &s->memory[i];
+        if (s->model->layers[i].mixer == MIXER_CONV) {
+            m->conv = array(c->conv_taps - 1, c->n_embd, &ok);
+            m->conv_mark = array(c->conv_taps - 1, c->n_embd, &ok);
+        } else {
+            m->keys = array(s->max_tokens, (int64_t)c->n_kv_heads * c->head_dim, &ok);
+            m->values = array(s->max_tokens, (int64_t)c->n_kv_heads * c->head_dim, &ok);
+        }
+    }
+    return ok;
+}
+
+/* The activations of a batch. */
+static int take_buffers(struct session *s) {
     const struct config *c = &s->model->config;
     int n = s->max_batch, D = c->n_embd, k = c->n_experts_used, ok = 1;
     int64_t heads = (int64_t)c->n_heads * c->head_dim, F = larger(c->n_ff, c->n_expert_ff);
@@ -363,17 +435,6 @@ static int take_memory(struct session *s) {
     s->expert_out = array(n, c->n_experts ? D : 0, &ok);
     s->expert_tokens = array(n, 1, &ok);
     s->expert_scale = array(n, 1, &ok);
-    s->memory = calloc((size_t)c->n_layers, sizeof *s->memory);
-    if (!s->memory) return 0;
-    for (int i = 0; i < c->n_layers; i++) {
-        struct memory *m = &s->memory[i];
-        if (s->model->layers[i].mixer == MIXER_CONV) {
-            m->conv = array(c->conv_taps - 1, D, &ok);
-        } else {
-            m->keys = array(s->max_tokens, (int64_t)c->n_kv_heads * c->head_dim, &ok);
-            m->values = array(s->max_tokens, (int64_t)c->n_kv_heads * c->head_dim, &ok);
-        }
-    }
     return ok;
 }
 
@@ -400,11 +461,12 @@ static enum status open_session(struct session **out, const struct model *m, con
     s->tap_arg = o->tap_arg;
     s->route = o->route;
     s->route_arg = o->route_arg;
+    s->mark = -1;
     int64_t cols =
         larger(larger(c->n_embd, (int64_t)c->n_heads * c->head_dim), larger(c->n_ff, c->n_expert_ff));
     enum status status =
         ref_workers_open(&s->workers, o->threads ? o->threads : available_cpus(), cols, s->max_tokens, e);
-    if (status == OK && !take_memory(s))
+    if (status == OK && !(take_buffers(s) && take_memory(s)))
         status = fail(e, ERR_MEMORY, "reference engine: no memory for a session of %d tokens", s->max_tokens);
     if (status != OK) {
         close_session(s);
@@ -414,12 +476,36 @@ static enum status open_session(struct session **out, const struct model *m, con
     return OK;
 }
 
+static enum status fork_session(struct session **out, struct session *of, int max_tokens, struct error *e) {
+    *out = NULL;
+    if (max_tokens < 0 || max_tokens > of->max_tokens)
+        return fail(e, ERR_ARG, "reference engine: a fork of %d tokens (expected at most %d)", max_tokens,
+                    of->max_tokens);
+    struct session *s = malloc(sizeof *s);
+    if (!s) return fail(e, ERR_MEMORY, "reference engine: out of memory");
+    *s = *of;
+    s->forked = 1;
+    s->position = 0;
+    s->mark = -1;
+    if (max_tokens) s->max_tokens = max_tokens;
+    if (!take_memory(s)) {
+        close_session(s);
+        return fail(e, ERR_MEMORY, "reference engine: no memory for a fork of %d tokens", max_tokens);
+    }
+    *out = s;
+    return OK;
+}
+
 const struct engine engine_reference = {
     .name = "reference",
     .open = open_session,
+    .fork = fork_session,
     .feed = feed,
+    .feed_many = feed_many,
     .save = save,
     .restore = restore,
+    .mark = mark,
+    .rollback = rollback,
     .position = position,
     .reset = reset,
     .describe = describe,
