@@ -1,7 +1,6 @@
 /* Generating text: what is chosen, what is written, and where it ends. Models are synthetic, so the text is
  * nonsense, but it has a vocabulary and is the same each time. */
 #include <criterion/criterion.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "bench/generate.h"
 #include "data/model.h"
 #include "data/synth.h"
+#include "tests/run_command.h"
 #include "tests/tiny.h"
 
 enum { CONTEXT = 512, N = 64 };
@@ -293,24 +293,9 @@ static size_t read_file(const char *path, char *out, size_t size) {
 
 /* Runs a command with input from a text; its output is left in out_path and err_path. */
 static int run(int (*cmd)(int, char **), const char *name, const char *input, const char *const *words) {
-    char *argv[32] = {(char *)name};
-    int argc = 1, kept[3];
     FILE *f = fopen(in_path, "wb");
     cr_assert(f && fputs(input, f) >= 0 && fclose(f) == 0);
-    for (; words[argc - 1]; argc++) argv[argc] = (char *)words[argc - 1];
-    const char *const paths[] = {in_path, out_path, err_path};
-    fflush(stdout);
-    clearerr(stdin);
-    for (int i = 0; i < 3; i++) {
-        kept[i] = dup(i);
-        int fd = open(paths[i], i ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY, 0600);
-        cr_assert(fd >= 0 && dup2(fd, i) == i);
-        close(fd);
-    }
-    int code = cmd(argc, argv);
-    fflush(stdout);
-    for (int i = 0; i < 3; i++) dup2(kept[i], i), close(kept[i]);
-    return code;
+    return run_command(cmd, name, words, in_path, out_path, err_path);
 }
 #define RUN(input, ...)  run(cmd_run, "run", input, (const char *const[]){__VA_ARGS__, NULL})
 #define CHAT(input, ...) run(cmd_chat, "chat", input, (const char *const[]){__VA_ARGS__, NULL})
