@@ -118,7 +118,7 @@ static struct tensor plane(const struct gguf_tensor *all, int index, int planes,
     return t;
 }
 
-static int has_part(const struct layer *l, enum part part) {
+static int has_part(const struct layer *l, enum layer_part part) {
     switch (part) {
     case PART_ALL:
         return 1;

@@ -83,7 +83,7 @@ enum dim {
 };
 
 /* Which layers have a tensor. */
-enum part { PART_ALL, PART_CONV, PART_ATTENTION, PART_DENSE, PART_MOE, PART_EXPERT };
+enum layer_part { PART_ALL, PART_CONV, PART_ATTENTION, PART_DENSE, PART_MOE, PART_EXPERT };
 
 struct layer_tensor {
     const char *gguf; /* "%d" is to be filled with the layer */
@@ -92,7 +92,7 @@ struct layer_tensor {
     /* PART_EXPERT: instead of these, [E, halves * rows, cols] of which this tensor is one half. */
     const char *hf_fused;
     int half, halves;
-    enum part part; /* PART_EXPERT: 3-D, one matrix per expert */
+    enum layer_part part; /* PART_EXPERT: 3-D, one matrix per expert */
     enum dim rows, cols;
     int f32;       /* 1: must be F32 */
     int optional;  /* 1: may be missing */
