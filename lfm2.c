@@ -16,6 +16,8 @@ static const struct {
     {"chat", cmd_chat, "talk to a model, one turn per line"},
     {"tokenize", cmd_tokenize, "text to token ids and back"},
     {"parity", cmd_parity, "does the optimized engine compute what the reference computes?"},
+    {"perplexity", cmd_perplexity,
+     "how well a model predicts a text, alone or against another (KL divergence)"},
     {"kernels", cmd_kernels, "check and time every row of the kernel table"},
     {"limits", cmd_limits, "measure this machine: read bandwidth, int8, bf16 and fp32 peaks"},
     {"bench", cmd_bench, "prefill and decode throughput, with llama-bench's flags and test names"},

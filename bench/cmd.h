@@ -22,6 +22,7 @@ CMD(pack)
 CMD(tokenize)
 CMD(run)
 CMD(chat)
+CMD(perplexity)
 #undef CMD
 
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */

@@ -1,7 +1,6 @@
 /* cmd_parity: runs both engines on the same ids, prints how far apart they are, and judges it by the bounds.
  */
 #include <errno.h>
-#include <jansson.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -9,6 +8,7 @@
 #include <string.h>
 
 #include "bench/cmd.h"
+#include "bench/json_rows.h"
 #include "bench/machine.h"
 #include "bench/parity.h"
 #include "bench/parity_rows.h"
@@ -102,36 +102,6 @@ static void print_markdown(const struct model_row *m, const struct arguments *a,
     parity_print_bounds(stdout, rows);
     if (r->bad) printf("\nfirst value that is not finite: %s\n", r->first_bad);
     printf("\n");
-}
-
-/* One table as an array of objects; a number that is not finite becomes null. */
-static json_t *json_rows(const struct table *t, const void *rows, size_t n) {
-    json_t *array = json_array();
-    for (size_t i = 0; i < n; i++) {
-        const char *row = (const char *)rows + i * t->row_bytes;
-        json_t *object = json_object();
-        for (int f = 0; f < t->n_fields; f++) {
-            const void *at = row + t->fields[f].offset;
-            json_t *value;
-            double x;
-            int64_t k;
-            switch (t->fields[f].kind) {
-            case FIELD_F64:
-                memcpy(&x, at, sizeof x);
-                value = isfinite(x) ? json_real(x) : json_null();
-                break;
-            case FIELD_I64:
-                memcpy(&k, at, sizeof k);
-                value = json_integer(k);
-                break;
-            default:
-                value = json_string(at);
-            }
-            json_object_set_new(object, t->fields[f].name, value ? value : json_null());
-        }
-        json_array_append_new(array, object);
-    }
-    return array;
 }
 
 static json_t *json_result(const struct model_row *m, const struct parity_result *r,

@@ -79,7 +79,7 @@ static int run(const char *line, char *out, char *err, size_t size) {
 
 static const char *const commands[] = {"info",     "synth",   "logits",  "run",    "chat",
                                        "tokenize", "parity",  "kernels", "limits", "bench",
-                                       "quantize", "convert", "pack",    "report"};
+                                       "quantize", "convert", "pack",    "report", "perplexity"};
 
 /* What each command line's one line on stderr has to mention. */
 static const struct {
@@ -167,6 +167,17 @@ static const struct {
     {"tokenize -m text.gguf -p x -f y", "-f"},
     {"tokenize -m text.gguf --detokenize", "--ids"},
     {"tokenize -m text.gguf --ids 1", "--detokenize"},
+    {"perplexity", "-m"},
+    {"perplexity --wrong", "--wrong"},
+    {"perplexity -m text.gguf", "-f"},
+    {"perplexity -m text.gguf -f text.gguf", "text.gguf"},
+    {"perplexity -m missing.gguf -f text.gguf", "missing.gguf"},
+    {"perplexity -m text.gguf --kl-divergence", "--kl-divergence-base"},
+    {"perplexity -m text.gguf -f x --engine fast", "fast"},
+    {"perplexity -m text.gguf -f x -o xml", "xml"},
+    {"perplexity -m text.gguf -f x -c 3", "-c"},
+    {"perplexity -m text.gguf -f x --ppl-stride 512", "--ppl-stride"},
+    {"perplexity -m text.gguf -f x --whole --kl-divergence-base b", "--whole"},
 };
 
 Test(program, mistakes_give_one_line_and_exit_2, .init = make_folder, .fini = remove_folder) {
