@@ -15,20 +15,22 @@ static void head_prepare(const struct session *s, const float *src, const float 
     s->k.rope(dst, s->rope_cos + (size_t)t * (d / 2), s->rope_sin + (size_t)t * (d / 2), d);
 }
 
-/* Appends token t's key and value of kv head g to the cache. */
-static void cache_append(struct worker *w, struct packed_layer *l, int g, int t) {
+/* Appends row t's key and value of kv head g to the cache of its session. */
+static void cache_append(struct worker *w, struct packed_layer *l, int layer, int g, int t) {
     struct session *s = w->s;
     const struct config *c = s->c;
     int d = c->head_dim;
-    size_t position = (size_t)(s->position + t);
+    const struct session *of = s->rows[t].session;
+    const struct memory *m = &of->memory[layer];
+    size_t position = (size_t)s->rows[t].position;
     const float *row = s->wide + (size_t)t * s->wide_stride + (size_t)c->n_heads * d;
     uint16_t half[512];
     head_prepare(s, row + (size_t)g * d, l->k_norm, t, w->q);
     s->k.to_f16(w->q, half, d);
     uint16_t *k =
-        l->keys + ((size_t)g * s->positions + position / KV_BLOCK * KV_BLOCK) * d + position % KV_BLOCK;
+        m->keys + ((size_t)g * of->positions + position / KV_BLOCK * KV_BLOCK) * d + position % KV_BLOCK;
     for (int i = 0; i < d; i++) k[(size_t)i * KV_BLOCK] = half[i];
-    s->k.to_f16(row + (size_t)(c->n_kv_heads + g) * d, l->values + ((size_t)g * s->positions + position) * d,
+    s->k.to_f16(row + (size_t)(c->n_kv_heads + g) * d, m->values + ((size_t)g * of->positions + position) * d,
                 d);
 }
 
@@ -47,7 +49,7 @@ static void merge(float *o, float *m, float *l, const float *o2, float m2, float
     *m = top;
 }
 
-/* Queries of tokens [t0, t1) for all heads of kv head g into w->q, token-major. Returns the number of rows.
+/* Queries of rows [t0, t1) for all heads of kv head g into w->q, token-major. Returns the number of rows.
  */
 static int gather_queries(struct worker *w, const struct packed_layer *l, int g, int t0, int t1,
                           int32_t *limit) {
@@ -59,20 +61,19 @@ static int gather_queries(struct worker *w, const struct packed_layer *l, int g,
             float *q = w->q + (size_t)R * d;
             head_prepare(s, s->wide + (size_t)t * s->wide_stride + (size_t)h * d, l->q_norm, t, q);
             for (int i = 0; i < d; i++) q[i] *= scale;
-            limit[R] = s->position + t + 1;
+            limit[R] = s->rows[t].position + 1;
         }
     return R;
 }
 
-static struct attention_task task_for(const struct worker *w, const struct packed_layer *l, int g, int R,
-                                      int32_t *limit, int chunk) {
-    const struct session *s = w->s;
-    int d = s->c->head_dim, last = limit[R - 1], end = (chunk + 1) * KV_CHUNK;
-    size_t head = (size_t)g * s->positions * d;
+static struct attention_task task_for(const struct worker *w, const struct session *of, int layer, int g,
+                                      int R, int32_t *limit, int chunk) {
+    int d = of->c->head_dim, last = limit[R - 1], end = (chunk + 1) * KV_CHUNK;
+    size_t head = (size_t)g * of->positions * d;
     return (struct attention_task){.q = w->q,
                                    .q_stride = (size_t)d,
-                                   .k = l->keys + head,
-                                   .v = l->values + head,
+                                   .k = of->memory[layer].keys + head,
+                                   .v = of->memory[layer].values + head,
                                    .limit = limit,
                                    .R = R,
                                    .d = d,
@@ -92,15 +93,15 @@ static void normalize(const struct worker *w, const float *o, float l, int t, in
     for (int i = 0; i < d; i++) y[i] = o[i] / l;
 }
 
-/* All chunks of one kv head for tokens [t0, t1). */
-static void attend(struct worker *w, const struct packed_layer *l, int g, int t0, int t1) {
+/* All chunks of one kv head for rows [t0, t1), all of one session. */
+static void attend(struct worker *w, const struct packed_layer *l, int layer, int g, int t0, int t1) {
     struct session *s = w->s;
     int32_t limit[ATTENTION_ROWS];
     float m[ATTENTION_ROWS], sum[ATTENTION_ROWS], m2[ATTENTION_ROWS], sum2[ATTENTION_ROWS];
     int d = s->c->head_dim, group = s->c->n_heads / s->c->n_kv_heads;
-    int R = gather_queries(w, l, g, t0, t1, limit), chunks = chunks_before(s->position + t1);
+    int R = gather_queries(w, l, g, t0, t1, limit), chunks = chunks_before(limit[R - 1]);
     for (int i = 0; i < chunks; i++) {
-        struct attention_task a = task_for(w, l, g, R, limit, i);
+        struct attention_task a = task_for(w, s->rows[t0].session, layer, g, R, limit, i);
         a.o = i ? w->part : w->o;
         a.m = i ? m2 : m;
         a.l = i ? sum2 : sum;
@@ -112,12 +113,12 @@ static void attend(struct worker *w, const struct packed_layer *l, int g, int t0
         normalize(w, w->o + (size_t)r * d, sum[r], t0 + r / group, g * group + r % group);
 }
 
-/* One token, several chunks: (head, chunk) pairs are shared out, then each head's parts are merged in order.
+/* One row, several chunks: (head, chunk) pairs are shared out, then each head's parts are merged in order.
  * Part (h, i) is at partial + (h * most + i) * (d + 2): o, m, l. */
-static void attend_split(struct worker *w, const struct packed_layer *l, int chunks) {
-    struct session *s = w->s;
+static void attend_split(struct worker *w, const struct packed_layer *l, int layer, int chunks) {
+    struct session *s = w->s, *of = s->rows[0].session;
     int d = s->c->head_dim, G = s->c->n_kv_heads, group = s->c->n_heads / G;
-    int most = chunks_before(s->max_tokens);
+    int most = chunks_before(of->max_tokens);
     size_t size = (size_t)d + 2;
     atomic_int *counter = step_counter(w);
     for (int unit; (unit = next_unit(counter, G * chunks)) >= 0;) {
@@ -125,11 +126,11 @@ static void attend_split(struct worker *w, const struct packed_layer *l, int chu
         int32_t limit[ATTENTION_ROWS];
         float m[ATTENTION_ROWS], sum[ATTENTION_ROWS];
         int R = gather_queries(w, l, g, 0, 1, limit);
-        struct attention_task a = task_for(w, l, g, R, limit, i);
+        struct attention_task a = task_for(w, of, layer, g, R, limit, i);
         a.o = w->part, a.m = m, a.l = sum;
         s->k.attention(&a);
         for (int r = 0; r < R; r++) {
-            float *part = s->partial + ((size_t)(g * group + r) * most + i) * size;
+            float *part = of->partial + ((size_t)(g * group + r) * most + i) * size;
             memcpy(part, w->part + (size_t)r * d, (size_t)d * sizeof *part);
             part[d] = m[r], part[d + 1] = sum[r];
         }
@@ -137,7 +138,7 @@ static void attend_split(struct worker *w, const struct packed_layer *l, int chu
     pool_barrier(s->pool);
     int H = s->c->n_heads;
     for (int h = part_begin(H, w->thread, s->threads); h < part_begin(H, w->thread + 1, s->threads); h++) {
-        float *first = s->partial + (size_t)h * most * size;
+        float *first = of->partial + (size_t)h * most * size;
         for (int i = 1; i < chunks; i++) {
             const float *part = first + i * size;
             merge(first, &first[d], &first[d + 1], part, part[d], part[d + 1], d);
@@ -146,23 +147,31 @@ static void attend_split(struct worker *w, const struct packed_layer *l, int chu
     }
 }
 
-void attention_steps(struct worker *w, struct packed_layer *l) {
+/* Spans are cut into blocks of tokens, and (kv head, block) pairs are shared out. */
+static void attend_spans(struct worker *w, const struct packed_layer *l, int layer) {
     struct session *s = w->s;
-    const struct config *c = s->c;
-    int T = s->T, G = c->n_kv_heads, group = c->n_heads / G;
+    int G = s->c->n_kv_heads, tokens = ATTENTION_ROWS / (s->c->n_heads / G), units = 0;
+    for (int i = 0; i < s->n_spans; i++) units += G * ((s->spans[i].n + tokens - 1) / tokens);
     atomic_int *counter = step_counter(w);
-    for (int i; (i = next_unit(counter, G * T)) >= 0;) cache_append(w, l, i % G, i / G);
-    pool_barrier(s->pool);
-    int chunks = chunks_before(s->position + T);
-    if (T == 1 && chunks > 1) {
-        attend_split(w, l, chunks);
-    } else {
-        int tokens = ATTENTION_ROWS / group, blocks = (T + tokens - 1) / tokens;
-        counter = step_counter(w);
-        for (int i; (i = next_unit(counter, G * blocks)) >= 0;) {
-            int b = blocks - 1 - i / G; /* the last tokens see most: they go first */
-            attend(w, l, i % G, b * tokens, (b + 1) * tokens < T ? (b + 1) * tokens : T);
-        }
+    const struct span *p = s->spans;
+    for (int i, before = 0; (i = next_unit(counter, units)) >= 0;) {
+        int blocks;
+        while (blocks = (p->n + tokens - 1) / tokens, i >= before + G * blocks) before += G * blocks, p++;
+        int b = blocks - 1 - (i - before) / G; /* the last tokens see most: they go first */
+        int end = (b + 1) * tokens < p->n ? (b + 1) * tokens : p->n;
+        attend(w, l, layer, (i - before) % G, p->first + b * tokens, p->first + end);
     }
+}
+
+void attention_steps(struct worker *w, struct packed_layer *l, int layer) {
+    struct session *s = w->s;
+    int G = s->c->n_kv_heads, chunks = chunks_before(s->rows[0].position + 1);
+    atomic_int *counter = step_counter(w);
+    for (int i; (i = next_unit(counter, G * s->T)) >= 0;) cache_append(w, l, layer, i % G, i / G);
+    pool_barrier(s->pool);
+    if (s->T == 1 && chunks > 1)
+        attend_split(w, l, layer, chunks);
+    else
+        attend_spans(w, l, layer);
     pool_barrier(s->pool);
 }

@@ -102,6 +102,15 @@ void tile_store(struct worker *w, void *arg, const float *tile, size_t stride, i
                (size_t)width * sizeof *tile);
 }
 
+void tile_logits(struct worker *w, void *arg, const float *tile, size_t stride, int t, int n, int column,
+                 int width) {
+    const struct session *s = w->s;
+    (void)arg;
+    if (column + width > s->c->n_vocab) width = s->c->n_vocab - column;
+    for (int i = 0; i < n; i++)
+        memcpy(s->wanted[t + i].logits + column, tile + (size_t)i * stride, (size_t)width * sizeof *tile);
+}
+
 void tile_add(struct worker *w, void *arg, const float *tile, size_t stride, int t, int n, int column,
               int width) {
     (void)arg;

@@ -208,7 +208,7 @@ static void weigh(struct session *s, int layer, int t) {
     const float *score = s->scores + (size_t)t * c->n_experts;
     int32_t *chosen = s->chosen + (size_t)t * k;
     float sum = 0;
-    if (s->route) s->route(s->route_arg, layer, s->position + t, chosen);
+    if (s->route) s->route(s->route_arg, layer, s->rows[t].position, chosen);
     for (int i = 0; i < k; i++) sum += score[chosen[i]];
     float scale = c->expert_norm ? c->expert_scale / (sum + 1e-6f) : c->expert_scale;
     for (int i = 0; i < k; i++) s->weight[(size_t)t * k + i] = score[chosen[i]] * scale;

@@ -10,21 +10,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Hands one named point to the tap. Everyone waits, since the values are everyone's. */
+/* Hands one named point to the tap, span by span. Everyone waits, since the values are everyone's. */
 void report(struct worker *w, enum tap_point point, int layer, const float *x, int dim,
             const int32_t *experts) {
     struct session *s = w->s;
     if (!s->tap) return;
     pool_barrier(s->pool);
-    if (w->thread == 0) {
+    for (int i = 0; i < s->n_spans && w->thread == 0; i++) {
+        const struct span *p = &s->spans[i];
+        int k = experts ? s->c->n_experts_used : 0;
         struct tap_event event = {.point = point,
                                   .layer = layer,
-                                  .position = s->position,
-                                  .n = s->T,
+                                  .position = p->session->position,
+                                  .session = p->session,
+                                  .n = p->n,
                                   .dim = dim,
-                                  .x = x,
-                                  .experts = experts,
-                                  .k = experts ? s->c->n_experts_used : 0};
+                                  .x = x + (size_t)p->first * dim,
+                                  .experts = experts ? experts + (size_t)p->first * k : NULL,
+                                  .k = k};
         s->tap(s->tap_arg, &event);
     }
     pool_barrier(s->pool);
@@ -68,7 +71,7 @@ static const struct rows *quantized_mix(struct worker *w, int K) {
 }
 
 /* B, C, x = split(in_proj(u)); out_proj(C * conv(B * x)) */
-static void mixer_conv(struct worker *w, struct packed_layer *l, const struct rows *u) {
+static void mixer_conv(struct worker *w, struct packed_layer *l, int layer, const struct rows *u) {
     struct session *s = w->s;
     int D = s->c->n_embd, T = s->T;
     struct store wide = {s->wide, s->wide_stride, 3 * D};
@@ -79,16 +82,20 @@ static void mixer_conv(struct worker *w, struct packed_layer *l, const struct ro
     int c0 = 16 * part_begin(lines, w->thread, s->threads),
         c1 = 16 * part_begin(lines, w->thread + 1, s->threads);
     if (c1 > D) c1 = D;
-    if (c0 < c1)
-        s->k.conv(s->wide + c0, s->wide_stride, (size_t)D, l->taps + c0, l->conv_state + c0, T, c1 - c0,
-                  s->y + c0, s->y_stride);
+    for (int i = 0; i < s->n_spans && c0 < c1; i++) {
+        const struct span *p = &s->spans[i];
+        size_t row = (size_t)p->first;
+        s->k.conv(s->wide + row * s->wide_stride + c0, s->wide_stride, (size_t)D, l->taps + c0,
+                  p->session->memory[layer].conv_state + c0, p->n, c1 - c0, s->y + row * s->y_stride + c0,
+                  s->y_stride);
+    }
     pool_barrier(s->pool);
     linear(w, &l->conv_out, quantized_mix(w, D), T, tile_add, NULL);
     pool_barrier(s->pool);
 }
 
 /* q, k, v = projections of u; per-head RMSNorm and RoPE on q and k; causal GQA; output projection */
-static void mixer_attention(struct worker *w, struct packed_layer *l, const struct rows *u) {
+static void mixer_attention(struct worker *w, struct packed_layer *l, int layer, const struct rows *u) {
     struct session *s = w->s;
     const struct config *c = s->c;
     int T = s->T, heads = c->n_heads * c->head_dim, kv = c->n_kv_heads * c->head_dim;
@@ -99,7 +106,7 @@ static void mixer_attention(struct worker *w, struct packed_layer *l, const stru
     linear(w, &l->k, u, T, tile_store, &k);
     linear(w, &l->v, u, T, tile_store, &v);
     pool_barrier(s->pool);
-    attention_steps(w, l);
+    attention_steps(w, l, layer);
     linear(w, &l->o, quantized_mix(w, heads), T, tile_add, NULL);
     pool_barrier(s->pool);
 }
@@ -111,10 +118,10 @@ static void embed(struct worker *w) {
     size_t row = embedding->bytes / (size_t)embedding->rows;
     atomic_int *counter = step_counter(w);
     for (int t; (t = next_unit(counter, s->T)) >= 0;) {
-        dequantize_row(embedding->type, (const char *)embedding->data + (size_t)s->ids[t] * row,
+        dequantize_row(embedding->type, (const char *)embedding->data + (size_t)s->rows[t].id * row,
                        s->x + (size_t)t * D, D);
         for (int i = 0; i < half; i++) {
-            double angle = (s->position + t) * pow(s->c->rope_theta, -2.0 * i / s->c->head_dim);
+            double angle = s->rows[t].position * pow(s->c->rope_theta, -2.0 * i / s->c->head_dim);
             s->rope_cos[(size_t)t * half + i] = (float)cos(angle);
             s->rope_sin[(size_t)t * half + i] = (float)sin(angle);
         }
@@ -123,27 +130,28 @@ static void embed(struct worker *w) {
     report(w, TAP_EMBEDDING, -1, s->x, D, NULL);
 }
 
-/* Final norm and head of the last n_logits tokens. */
+/* Final norm and head of the rows whose logits are wanted. */
 static void head(struct worker *w) {
     struct session *s = w->s;
-    int D = s->c->n_embd, n = s->n_logits, first = s->T - n;
+    int D = s->c->n_embd, n = s->n_wanted;
     if (n == 0) return;
     atomic_int *counter = step_counter(w);
     for (int i; (i = next_unit(counter, n)) >= 0;) {
         float *x = s->u.x + (size_t)i * s->u.x_stride;
-        s->k.rmsnorm(s->x + (size_t)(first + i) * D, s->model->norm.data, D, s->c->norm_eps, x);
+        s->k.rmsnorm(s->x + (size_t)s->wanted[i].row * D, s->model->norm.data, D, s->c->norm_eps, x);
         rows_quantize(s, &s->u, i, x, D);
     }
     pool_barrier(s->pool);
-    struct store to = {s->logits, (size_t)s->c->n_vocab, s->c->n_vocab};
-    linear(w, &s->head, &s->u, n, tile_store, &to);
+    linear(w, &s->head, &s->u, n, tile_logits, NULL);
     if (s->tap && w->thread == 0) {
         for (int i = 0; i < n; i++) {
+            const struct row *row = &s->rows[s->wanted[i].row];
             struct tap_event event = {.point = TAP_FINAL_NORM,
                                       .layer = s->c->n_layers,
                                       .dim = D,
                                       .n = 1,
-                                      .position = s->position + first + i,
+                                      .position = row->position,
+                                      .session = row->session,
                                       .x = s->u.x + (size_t)i * s->u.x_stride};
             s->tap(s->tap_arg, &event);
         }
@@ -160,9 +168,9 @@ static void forward(void *arg, int thread) {
         const struct layer *kind = &s->model->layers[i];
         const struct rows *u = normalized(w, l->mixer_norm);
         if (kind->mixer == MIXER_CONV)
-            mixer_conv(w, l, u);
+            mixer_conv(w, l, i, u);
         else
-            mixer_attention(w, l, u);
+            mixer_attention(w, l, i, u);
         report(w, TAP_MIXER_OUT, i, s->wide, s->c->n_embd, NULL); /* left there by tile_add */
         u = normalized(w, l->ffn_norm);
         if (kind->ffn == FFN_DENSE)
@@ -175,46 +183,105 @@ static void forward(void *arg, int thread) {
     head(w);
 }
 
-static enum status feed(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
-                        struct error *e) {
+static enum status check_part(const struct part *p, struct error *e) {
+    const struct session *s = p->session;
     int V = s->c->n_vocab;
-    if (n < 1 || n_logits < 0 || n_logits > n)
-        return fail(e, ERR_ARG, "feed: n must be at least 1 and n_logits 0..n (found n=%d, n_logits=%d)", n,
-                    n_logits);
-    if (n > s->max_tokens - s->position)
+    if (p->n < 1 || p->n_logits < 0 || p->n_logits > p->n || (p->n_logits > 0 && !p->logits))
+        return fail(e, ERR_ARG, "feed: n must be at least 1 and n_logits 0..n (found n=%d, n_logits=%d)",
+                    p->n, p->n_logits);
+    if (p->n > s->max_tokens - s->position)
         return fail(e, ERR_ARG, "the context is full: %d of %d tokens used, %d more asked for", s->position,
-                    s->max_tokens, n);
-    for (int i = 0; i < n; i++)
-        if (ids[i] < 0 || ids[i] >= V)
-            return fail(e, ERR_ARG, "token id %d at index %d is outside the vocabulary (0..%d)", ids[i], i,
+                    s->max_tokens, p->n);
+    for (int i = 0; i < p->n; i++)
+        if (p->ids[i] < 0 || p->ids[i] >= V)
+            return fail(e, ERR_ARG, "token id %d at index %d is outside the vocabulary (0..%d)", p->ids[i], i,
                         V - 1);
-    for (int done = 0; done < n; done += s->T) {
-        s->T = n - done < s->max_batch ? n - done : s->max_batch;
-        s->ids = ids + done;
-        int skipped = n - n_logits; /* tokens whose logits nobody wants */
-        int first = done > skipped ? done : skipped;
-        s->n_logits = first < done + s->T ? done + s->T - first : 0;
-        s->logits = s->n_logits ? logits + (size_t)(first - skipped) * V : NULL;
-        for (int i = 0; i < s->n_counters; i++)
-            atomic_store_explicit(&s->counters[i], 0, memory_order_relaxed);
-        pool_run(s->pool, forward, s);
-        s->position += s->T;
+    return OK;
+}
+
+static enum status check_parts(const struct part *parts, int n_parts, struct error *e) {
+    if (n_parts < 1) return fail(e, ERR_ARG, "feed: no parts (found %d, expected at least 1)", n_parts);
+    for (int i = 0; i < n_parts; i++) {
+        TRY(check_part(&parts[i], e));
+        if (parts[i].session->first != parts[0].session->first)
+            return fail(e, ERR_ARG, "feed: the sessions of parts 0 and %d share no weights", i);
+        for (int j = 0; j < i; j++)
+            if (parts[j].session == parts[i].session)
+                return fail(e, ERR_ARG, "feed: parts %d and %d have the same session", j, i);
     }
     return OK;
+}
+
+/* Appends tokens [from, from + n) of a part to the batch. */
+static void add_span(struct session *s, const struct part *p, int from, int n) {
+    int unwanted = p->n - p->n_logits;
+    s->spans[s->n_spans++] = (struct span){p->session, s->T, n};
+    for (int i = from; i < from + n; i++) {
+        if (i >= unwanted)
+            s->wanted[s->n_wanted++] =
+                (struct wanted){s->T, p->logits + (size_t)(i - unwanted) * s->c->n_vocab};
+        s->rows[s->T++] = (struct row){p->session, p->ids[i], p->session->position + i - from};
+    }
+}
+
+/* Batches of up to max_batch rows, one part after the other; a part may be cut anywhere. */
+static enum status feed_many(const struct part *parts, int n_parts, struct error *e) {
+    TRY(check_parts(parts, n_parts, e));
+    struct session *s = parts[0].session->first;
+    for (int i = 0, done = 0; i < n_parts;) {
+        s->T = s->n_spans = s->n_wanted = 0;
+        while (i < n_parts && s->T < s->max_batch) {
+            int room = s->max_batch - s->T, left = parts[i].n - done, n = left < room ? left : room;
+            add_span(s, &parts[i], done, n);
+            done += n;
+            if (done == parts[i].n) i++, done = 0;
+        }
+        for (int j = 0; j < s->n_counters; j++)
+            atomic_store_explicit(&s->counters[j], 0, memory_order_relaxed);
+        pool_run(s->pool, forward, s);
+        for (int j = 0; j < s->n_spans; j++) s->spans[j].session->position += s->spans[j].n;
+    }
+    return OK;
+}
+
+static enum status feed(struct session *s, const int32_t *ids, int n, float *logits, int n_logits,
+                        struct error *e) {
+    struct part all = {s, ids, n, logits, n_logits};
+    return feed_many(&all, 1, e);
 }
 
 static int position(const struct session *s) {
     return s->position;
 }
 
-static void reset(struct session *s) {
-    s->position = 0;
-    for (int i = 0; i < s->c->n_layers; i++)
-        if (s->layers[i].conv_state)
-            memset(s->layers[i].conv_state, 0, 2 * (size_t)s->c->n_embd * sizeof(float));
+static size_t conv_bytes(const struct session *s) {
+    return 2 * (size_t)s->c->n_embd * sizeof(float);
 }
 
-static void describe(const struct session *s, char *text, size_t size) {
+static void reset(struct session *s) {
+    s->position = 0;
+    s->mark = -1;
+    for (int i = 0; i < s->c->n_layers; i++)
+        if (s->memory[i].conv_state) memset(s->memory[i].conv_state, 0, conv_bytes(s));
+}
+
+static void mark(struct session *s) {
+    s->mark = s->position;
+    for (int i = 0; i < s->c->n_layers; i++)
+        if (s->memory[i].conv_state) memcpy(s->memory[i].conv_mark, s->memory[i].conv_state, conv_bytes(s));
+}
+
+/* Keys and values before the mark are still there: feeding only appends. */
+static enum status rollback(struct session *s, struct error *e) {
+    if (s->mark < 0) return fail(e, ERR_ARG, "rollback: the session has no mark");
+    s->position = s->mark;
+    for (int i = 0; i < s->c->n_layers; i++)
+        if (s->memory[i].conv_state) memcpy(s->memory[i].conv_state, s->memory[i].conv_mark, conv_bytes(s));
+    return OK;
+}
+
+static void describe(const struct session *any, char *text, size_t size) {
+    const struct session *s = any->first;
     int n = snprintf(text, size, "threads=%d batch=%d kv=f16", s->threads, s->max_batch);
     for (int i = 0; i < OP_COUNT && n > 0 && (size_t)n < size; i++)
         n += snprintf(text + n, size - (size_t)n, " %s=%s", s->k.chosen[i]->op_name, s->k.chosen[i]->isa);
@@ -241,12 +308,12 @@ static size_t walk_state(const struct session *s, unsigned char *p, int at, int 
     size_t used = 0, d = (size_t)c->head_dim;
     size_t keys = ((size_t)at + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK * d * 2, values = (size_t)at * d * 2;
     for (int i = 0; i < c->n_layers; i++) {
-        struct packed_layer *l = &s->layers[i];
-        int parts = l->conv_state ? 1 : 2 * c->n_kv_heads;
+        struct memory *m = &s->memory[i];
+        int parts = m->conv_state ? 1 : 2 * c->n_kv_heads;
         for (int j = 0; j < parts; j++) {
             size_t head = (size_t)(j / 2) * s->positions * d;
-            void *state = l->conv_state ? (void *)l->conv_state : j % 2 ? l->values + head : l->keys + head;
-            size_t bytes = l->conv_state ? 2 * (size_t)c->n_embd * sizeof(float) : j % 2 ? values : keys;
+            void *state = m->conv_state ? (void *)m->conv_state : j % 2 ? m->values + head : m->keys + head;
+            size_t bytes = m->conv_state ? conv_bytes(s) : j % 2 ? values : keys;
             if (p && restoring) memcpy(state, p + used, bytes);
             if (p && !restoring) memcpy(p + used, state, bytes);
             used += bytes;
@@ -284,15 +351,20 @@ static enum status restore(struct session *s, const struct snapshot *from, struc
         return fail(e, ERR_ARG, "the snapshot is incomplete");
     walk_state(s, (unsigned char *)from->data + sizeof want, from->position, 1);
     s->position = from->position;
+    s->mark = -1;
     return OK;
 }
 
 const struct engine engine_optimized = {
     .name = "optimized",
     .open = session_open,
+    .fork = session_fork,
     .feed = feed,
+    .feed_many = feed_many,
     .save = save,
     .restore = restore,
+    .mark = mark,
+    .rollback = rollback,
     .position = position,
     .reset = reset,
     .describe = describe,

@@ -95,14 +95,7 @@ static void lay_out_layer(struct session *s, struct arena *a, int i) {
     const struct config *c = s->c;
     struct packed_layer *l = &s->layers[i];
     size_t D = (size_t)c->n_embd;
-    if (s->model->layers[i].mixer == MIXER_CONV) {
-        l->taps = take(a, 3 * D, sizeof *l->taps);
-        l->conv_state = take(a, 2 * D, sizeof *l->conv_state);
-    } else {
-        size_t cache = (size_t)c->n_kv_heads * s->positions * (size_t)c->head_dim;
-        l->keys = take(a, cache, sizeof *l->keys);
-        l->values = take(a, cache, sizeof *l->values);
-    }
+    if (s->model->layers[i].mixer == MIXER_CONV) l->taps = take(a, 3 * D, sizeof *l->taps);
     if (s->model->layers[i].ffn == FFN_MOE)
         l->router = take(a, (size_t)(c->n_experts + PANEL - 1) / PANEL * PANEL * D, sizeof *l->router);
 }
@@ -132,6 +125,9 @@ static void lay_out(struct session *s, struct arena *a, const struct extent *x) 
     int heads = c->n_heads * c->head_dim, mixer = max_int(c->n_embd, heads);
     int k = c->n_experts_used, slots = s->max_batch * max_int(k, 1);
     for (int i = 0; i < c->n_layers; i++) lay_out_layer(s, a, i);
+    s->rows = take(a, B, sizeof *s->rows);
+    s->spans = take(a, B, sizeof *s->spans);
+    s->wanted = take(a, B, sizeof *s->wanted);
     s->x = take(a, B * D, sizeof(float));
     s->wide_stride =
         (size_t)max_int(c->conv_taps ? 3 * c->n_embd : 0, heads + 2 * c->n_kv_heads * c->head_dim);
@@ -156,13 +152,28 @@ static void lay_out(struct session *s, struct arena *a, const struct extent *x) 
     s->shares = take(a, (size_t)c->n_experts, sizeof *s->shares);
     s->slot_token = take(a, (size_t)slots, sizeof *s->slot_token);
     s->slot_weight = take(a, (size_t)slots, sizeof(float));
-    size_t chunks = (size_t)(s->max_tokens + KV_CHUNK - 1) / KV_CHUNK;
-    s->partial = take(a, (size_t)c->n_heads * chunks * (size_t)(c->head_dim + 2), sizeof(float));
     for (int i = 0; i < s->threads; i++) {
         s->workers[i].s = s;
         s->workers[i].thread = i;
         lay_out_worker(s, a, x, &s->workers[i]);
     }
+}
+
+static void lay_out_timeline(struct session *s, struct arena *a) {
+    const struct config *c = s->c;
+    size_t D = (size_t)c->n_embd, chunks = (size_t)(s->max_tokens + KV_CHUNK - 1) / KV_CHUNK;
+    for (int i = 0; i < c->n_layers; i++) {
+        struct memory *m = &s->memory[i];
+        if (s->model->layers[i].mixer == MIXER_CONV) {
+            m->conv_state = take(a, 2 * D, sizeof *m->conv_state);
+            m->conv_mark = take(a, 2 * D, sizeof *m->conv_mark);
+        } else {
+            size_t cache = (size_t)c->n_kv_heads * s->positions * (size_t)c->head_dim;
+            m->keys = take(a, cache, sizeof *m->keys);
+            m->values = take(a, cache, sizeof *m->values);
+        }
+    }
+    s->partial = take(a, (size_t)c->n_heads * chunks * (size_t)(c->head_dim + 2), sizeof(float));
 }
 
 /* Calls visit for every matrix of the model with its tensor. */
@@ -298,18 +309,38 @@ static enum status take_tables(struct session *s, struct error *e) {
     return OK;
 }
 
+/* An empty timeline of max_tokens. */
+static enum status take_timeline(struct session *s, int max_tokens, struct error *e) {
+    struct arena a = {0};
+    s->max_tokens = max_tokens;
+    s->mark = -1;
+    /* two K blocks are read at once (kernels.h) */
+    s->positions = ((size_t)max_tokens + 2 * KV_BLOCK - 1) / (2 * KV_BLOCK) * (2 * KV_BLOCK);
+    s->memory = calloc((size_t)s->c->n_layers, sizeof *s->memory);
+    if (!s->memory) return fail(e, ERR_MEMORY, "out of memory");
+    lay_out_timeline(s, &a);
+    s->timeline_bytes = a.used;
+    s->timeline = map_memory(a.used);
+    if (!s->timeline)
+        return fail(e, ERR_MEMORY, "%s: cannot reserve %.1f GB for %d positions", s->model->path,
+                    1e-9 * (double)a.used, max_tokens);
+    a = (struct arena){.base = s->timeline};
+    lay_out_timeline(s, &a);
+    return OK;
+}
+
 static enum status take_memory(struct session *s, struct error *e) {
     if (!s->packed_path) s->weights = map_memory(s->weights_bytes + 64);
     struct extent x = measure(s);
     struct arena a = {0};
     lay_out(s, &a, &x);
-    s->memory_bytes = a.used;
-    s->memory = map_memory(a.used);
-    if ((!s->weights && !s->packed_path) || !s->memory)
+    s->buffers_bytes = a.used;
+    s->buffers = map_memory(a.used);
+    if ((!s->weights && !s->packed_path) || !s->buffers)
         return fail(
-            e, ERR_MEMORY, "%s: cannot reserve %.1f GB for packed weights and %.1f GB for %d positions",
-            s->model->path, 1e-9 * (double)s->weights_bytes, 1e-9 * (double)s->memory_bytes, s->max_tokens);
-    a = (struct arena){.base = s->memory};
+            e, ERR_MEMORY, "%s: cannot reserve %.1f GB for packed weights and %.1f GB for batches of %d",
+            s->model->path, 1e-9 * (double)s->weights_bytes, 1e-9 * (double)s->buffers_bytes, s->max_batch);
+    a = (struct arena){.base = s->buffers};
     lay_out(s, &a, &x);
     /* mixed.x is y itself: the float form of what is quantised there */
     s->mixed.x = s->y;
@@ -351,20 +382,39 @@ enum status session_open(struct session **out, const struct model *m, const stru
     if (!s) return fail(e, ERR_MEMORY, "out of memory");
     s->model = m;
     s->c = &m->config;
+    s->first = s;
     s->threads = o->threads ? o->threads : pool_cpus();
     s->pin = !o->no_pin;
-    s->max_tokens = o->max_tokens ? o->max_tokens : 4096;
+    int max_tokens = o->max_tokens ? o->max_tokens : 4096;
     s->max_batch = o->max_batch ? o->max_batch : 2048;
-    if (s->max_batch > s->max_tokens) s->max_batch = s->max_tokens;
-    /* two K blocks are read at once (kernels.h) */
-    s->positions = ((size_t)s->max_tokens + 2 * KV_BLOCK - 1) / (2 * KV_BLOCK) * (2 * KV_BLOCK);
+    if (s->max_batch > max_tokens) s->max_batch = max_tokens;
     s->packed_path = o->packed;
     s->tap = o->tap;
     s->tap_arg = o->tap_arg;
     s->route = o->route;
     s->route_arg = o->route_arg;
     kernels_select(&s->k, o->cpu_mask);
-    enum status code = fill(s, e);
+    enum status code = take_timeline(s, max_tokens, e);
+    if (!code) code = fill(s, e);
+    if (code) {
+        session_close(s);
+        return code;
+    }
+    *out = s;
+    return OK;
+}
+
+enum status session_fork(struct session **out, struct session *of, int max_tokens, struct error *e) {
+    *out = NULL;
+    if (max_tokens < 0 || max_tokens > of->max_tokens)
+        return fail(e, ERR_ARG, "fork: context must be 1..%d tokens, or 0 for as many (found %d)",
+                    of->max_tokens, max_tokens);
+    struct session *s = calloc(1, sizeof *s);
+    if (!s) return fail(e, ERR_MEMORY, "out of memory");
+    s->model = of->model;
+    s->c = of->c;
+    s->first = of->first;
+    enum status code = take_timeline(s, max_tokens ? max_tokens : of->max_tokens, e);
     if (code) {
         session_close(s);
         return code;
@@ -378,7 +428,9 @@ void session_close(struct session *s) {
     pool_close(s->pool);
     if (s->weights) munmap(s->weights, s->weights_bytes + 64);
     packed_close(&s->packed);
-    if (s->memory) munmap(s->memory, s->memory_bytes);
+    if (s->buffers) munmap(s->buffers, s->buffers_bytes);
+    if (s->timeline) munmap(s->timeline, s->timeline_bytes);
+    free(s->memory);
     free(s->layers);
     free(s->experts);
     free(s->workers);

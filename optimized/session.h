@@ -1,7 +1,10 @@
-/* session: the state of one optimized timeline and the steps its threads take together. Private to
- * optimized/.
+/* session: the state of optimized timelines and the steps that threads take together. Private to optimized/.
  *
- * A batch of T tokens is computed by all threads running the same steps in the same order with barriers
+ * The session opened first has the weights, threads and buffers of its family; every session, forked or not,
+ * has a timeline. A batch is T rows: tokens of one or several sessions, those of one session next to each
+ * other (a span). All steps work on rows; only convolution and attention look at a row's session.
+ *
+ * A batch of T rows is computed by all threads running the same steps in the same order with barriers
  * between them (a "worker" is one thread's view). For T = 1 each thread normalises and quantises for itself,
  * which is cheaper than a barrier; for T > 1 tokens are shared out. Work on matrices is shared out by panels:
  * fixed ranges for a few tokens, so that each thread streams its own part of memory; taken from a counter for
@@ -40,11 +43,34 @@ struct packed_layer {
     struct matrix conv_in, conv_out, q, k, v, o;
     struct packed_expert dense, *experts;
     const float *mixer_norm, *ffn_norm, *q_norm, *k_norm, *router_bias;
-    float *taps;       /* [3, D]: the file's [D, 3] with channels adjacent */
-    float *router;     /* panels [ceil(E/16)][D][16] */
-    float *conv_state; /* [2, D] */
-    uint16_t *keys;    /* [G][positions/16][d][16] f16 */
-    uint16_t *values;  /* [G][positions][d] f16 */
+    float *taps;   /* [3, D]: the file's [D, 3] with channels adjacent */
+    float *router; /* panels [ceil(E/16)][D][16] */
+};
+
+/* What a layer remembers of one timeline. */
+struct memory {
+    float *conv_state, *conv_mark; /* [2, D]: now, and at the mark */
+    uint16_t *keys;                /* [G][positions/16][d][16] f16 */
+    uint16_t *values;              /* [G][positions][d] f16 */
+};
+
+/* One row of a batch. */
+struct row {
+    struct session *session;
+    int32_t id;
+    int position;
+};
+
+/* Rows [first, first + n) are consecutive tokens of one session, from its position on. */
+struct span {
+    struct session *session;
+    int first, n;
+};
+
+/* A row whose logits are wanted. */
+struct wanted {
+    int row;
+    float *logits; /* [V] */
 };
 
 /* The tokens that go to one expert: slots [first, first + count). */
@@ -55,10 +81,20 @@ struct share {
 struct session {
     const struct model *model;
     const struct config *c;
+
+    /* the timeline */
+    struct session *first; /* of the family: it alone has what follows after the timeline */
+    int max_tokens, position;
+    int mark;              /* a position; -1: none */
+    size_t positions;      /* max_tokens rounded up to KV blocks */
+    struct memory *memory; /* [L] */
+    float *partial;        /* decode attention over several chunks: o [H, chunks, d], m, l */
+    void *timeline;        /* what these point to, one mapping */
+    size_t timeline_bytes;
+
     struct kernel_set k;
     struct pool *pool;
-    int threads, pin, max_tokens, max_batch, position;
-    size_t positions; /* max_tokens rounded up to KV blocks */
+    int threads, pin, max_batch;
     tap_fn *tap;
     void *tap_arg;
     route_fn *route;
@@ -69,18 +105,18 @@ struct session {
     struct packed packed;
     const char *packed_path; /* NULL: packed here */
     uint64_t sample;         /* see packed_id */
-    void *memory;            /* everything below, one mapping */
-    size_t memory_bytes;
+    void *buffers;           /* everything below, one mapping */
+    size_t buffers_bytes;
     struct packed_layer *layers;
     struct packed_expert *experts; /* of all layers */
     struct matrix head;
 
     /* the current batch */
-    int T;
-    const int32_t *ids;
-    float *logits; /* [n_logits, V] or NULL */
-    int n_logits;
-    atomic_int *counters; /* one for each shared-out step of a batch */
+    int T, n_spans, n_wanted;
+    struct row *rows;      /* [T] */
+    struct span *spans;    /* [n_spans] */
+    struct wanted *wanted; /* [n_wanted], rows ascending */
+    atomic_int *counters;  /* one for each shared-out step of a batch */
     int n_counters;
 
     float *x;    /* [T, D] residual stream */
@@ -100,7 +136,6 @@ struct session {
     struct share *shares;       /* [E] */
     int32_t *slot_token;        /* [T*k] */
     float *slot_weight;         /* [T*k] */
-    float *partial;             /* decode attention over several chunks: o [H, chunks, d], m, l */
     struct worker *workers;     /* [threads] */
 };
 
@@ -122,6 +157,7 @@ struct worker {
 /* session.c */
 enum status session_open(struct session **out, const struct model *m, const struct engine_options *o,
                          struct error *e);
+enum status session_fork(struct session **out, struct session *of, int max_tokens, struct error *e);
 void session_close(struct session *s);
 enum status session_pack(const struct model *m, const char *path, int threads,
                          void (*progress)(void *arg, double done), void *arg, struct error *e);
@@ -156,6 +192,9 @@ tile_fn tile_store;
  * with that, whereas s->y is still the input of the product. arg is unused. */
 tile_fn tile_add;
 
+/* A tile_fn that stores row i where s->wanted[i] says. arg is unused. */
+tile_fn tile_logits;
+
 /* Next unit of a shared-out step, or -1 when all `units` are taken. counter = step_counter(w), taken once per
  * step. */
 atomic_int *step_counter(struct worker *w);
@@ -174,7 +213,7 @@ void rows_quantize(const struct session *s, struct rows *r, int i, const float *
 /* moe.c, attention.c */
 void ffn_dense(struct worker *w, struct packed_layer *l, const struct rows *u);
 void ffn_moe(struct worker *w, struct packed_layer *l, int layer, const struct rows *u);
-void attention_steps(struct worker *w, struct packed_layer *l);
+void attention_steps(struct worker *w, struct packed_layer *l, int layer);
 
 /* optimized.c */
 void report(struct worker *w, enum tap_point point, int layer, const float *x, int dim,

@@ -589,9 +589,11 @@ CASE(options, THREADS, 0)
 #undef CASE
 
 const struct engine_case engine_cases[] = {
-    {"oracle", case_oracle},     {"splits", case_splits},     {"batches", case_batches},
-    {"n_logits", case_n_logits}, {"repeat", case_repeat},     {"snapshots", case_snapshots},
-    {"ties", case_ties},         {"refusals", case_refusals}, {"taps", case_taps},
-    {"options", case_options},
+    {"oracle", case_oracle},       {"splits", case_splits},     {"batches", case_batches},
+    {"n_logits", case_n_logits},   {"repeat", case_repeat},     {"snapshots", case_snapshots},
+    {"ties", case_ties},           {"refusals", case_refusals}, {"taps", case_taps},
+    {"options", case_options},     {"mixtures", case_mixtures}, {"deep", case_deep},
+    {"prefix", case_prefix},       {"marks", case_marks},       {"part refusals", case_part_refusals},
+    {"part taps", case_part_taps},
 };
 const int n_engine_cases = (int)(sizeof engine_cases / sizeof *engine_cases);

@@ -17,12 +17,16 @@ struct engine_bounds {
 };
 
 /* OK, or a filled *e that says what was wrong. */
+typedef enum status engine_case_fn(const struct engine *, const struct model *, const struct engine_bounds *,
+                                   struct error *);
 struct engine_case {
     const char *name;
-    enum status (*run)(const struct engine *, const struct model *, const struct engine_bounds *,
-                       struct error *);
+    engine_case_fn *run;
 };
 extern const struct engine_case engine_cases[];
 extern const int n_engine_cases;
+
+/* engine_parts.c: several sessions of one family; in engine_cases[] too */
+engine_case_fn case_mixtures, case_deep, case_prefix, case_marks, case_part_refusals, case_part_taps;
 
 #endif
