@@ -18,7 +18,7 @@ enum { MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8, COMPARED_REPETITIO
 struct bench_command {
     /* as given */
     const char *models, *prompts, *gens, *pairs, *depths, *batches, *threads, *engines, *format, *format_err,
-        *peers, *packed, *against;
+        *peers, *packed, *against, *lora;
     struct baseline_options names;
     const char *preset_name, *record, *cpus;
     int repetitions, no_warmup, no_limits, show_lines, seed;
@@ -140,6 +140,9 @@ static enum status read_comparison(struct bench_command *c, struct error *e) {
 static enum status read_options(struct bench_command *c, struct error *e) {
     char word[1024], cpus[16];
     if (!c->models) return fail(e, ERR_ARG, "bench: no model given; see lfm2 bench --help");
+    if (c->lora && (c->peers || c->against))
+        return fail(e, ERR_ARG,
+                    "bench: --lora cannot be given with --peer or --against, which get no adapter");
     TRY(throughput_format_check(c->format, e));
     if (c->format_err) TRY(throughput_format_check(c->format_err, e));
     TRY(read_tests(c, e));
@@ -191,7 +194,7 @@ static enum status open_models(struct bench_command *c, struct error *e) {
     for (const char *list = c->models; next_word(&list, path, sizeof path);) {
         if (c->n_models == MAX_MODELS) return fail(e, ERR_ARG, "bench: more than %d models", MAX_MODELS);
         int64_t t0 = now_ns();
-        TRY(model_open(&c->model_list[c->n_models], path, e));
+        TRY(model_open_lora(&c->model_list[c->n_models], path, c->lora, e));
         char *beside = c->packed_list[c->n_models];
         if (!next_word(&packed, beside, sizeof c->packed_list[0]) || strcmp(beside, "-") == 0) beside = NULL;
         struct model *m = c->model_list[c->n_models++];
@@ -358,6 +361,8 @@ int cmd_bench(int argc, char **argv) {
         {"-m,--model", OPTION_TEXT, &c.models, "A,B", "model files, timed interleaved"},
         {"--packed", OPTION_TEXT, &c.packed, "A,B",
          "their packed files (lfm2 pack) in the same order; - for none"},
+        {"--lora", OPTION_TEXT, &c.lora, "F[:S]",
+         "add a PEFT adapter to the models, S times (default 1); may be repeated"},
         {"-p,--n-prompt", OPTION_TEXT, &c.prompts, "N,...",
          "prompt lengths to prefill (default: 512; 0: none)"},
         {"-n,--n-gen", OPTION_TEXT, &c.gens, "N,...", "numbers of tokens to decode (default: 128; 0: none)"},

@@ -6,15 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/chat_turns.h"
 #include "bench/cmd.h"
 #include "bench/text_model.h"
 #include "data/chat.h"
 
 static const char usage[] =
-    "usage: lfm2 chat -m FILE [-sys TEXT] [options]\n\n"
+    "usage: lfm2 chat -m FILE [-sys TEXT] [--tools FILE.json] [options]\n\n"
     "Reads one turn per line from standard input and writes the answers to standard output, in the model's "
     "own chat\ntemplate. Ctrl-C ends an answer and keeps the conversation; at the prompt it quits, as Ctrl-D "
-    "does.\nThe line /clear starts a new conversation.";
+    "does.\n"
+    "  TEXT\\       a line that ends with a backslash: the turn goes on with the next line\n"
+    "  /tool TEXT  a tool's response; the model goes on when all calls of its answer have one\n"
+    "  /clear      starts a new conversation\n"
+    "Tool calls in an answer are shown on standard error too, as one line of JSON each.";
 
 enum { CONTEXT = 8192 /* tokens without -c */ };
 
@@ -23,7 +28,10 @@ struct chat {
     enum chat_template template;
     struct buffer bos;
     const char *system; /* NULL: none */
+    int no_thinking;
+    json_t *tools; /* NULL: none */
     json_t *messages;
+    size_t awaited; /* calls of the last answer that have no response yet */
     /* The conversation up to the last question, as rendered, and the answer to it as it went into messages:
      * what the next rendering should begin with. */
     struct buffer asked, answer;
@@ -36,7 +44,7 @@ static enum status start(struct chat *c, struct error *e) {
     json_decref(c->messages);
     c->messages = json_array();
     if (!c->messages) return fail(e, ERR_MEMORY, "out of memory for messages");
-    c->asked.n = c->answer.n = c->t.g.timeline.n = 0;
+    c->asked.n = c->answer.n = c->t.g.timeline.n = c->awaited = 0;
     c->before.position = 0;
     if (c->t.g.session) c->t.g.engine->reset(c->t.g.session);
     return c->system ? chat_add(c->messages, "system", c->system, strlen(c->system), e) : OK;
@@ -140,6 +148,19 @@ static enum status prepare(struct chat *c, struct error *e) {
     return status == OK && !interrupted ? g->engine->save(g->session, &c->before, e) : status;
 }
 
+/* The calls in the answer, shown and counted. */
+static enum status show_calls(struct chat *c, struct error *e) {
+    struct buffer content = {0};
+    json_t *calls = NULL;
+    const char *text = c->answer.n ? c->answer.data : "";
+    TRY(chat_parse_answer(c->template, text, c->answer.n, &content, &calls, e));
+    c->awaited = json_array_size(calls);
+    calls_print(calls);
+    json_decref(calls);
+    buffer_free(&content);
+    return OK;
+}
+
 /* Adds the answer, tokens from `first` on, to the messages, as text that JSON can hold. */
 static enum status keep_answer(struct chat *c, size_t first, struct error *e) {
     struct buffer text = {0};
@@ -155,11 +176,16 @@ static enum status keep_answer(struct chat *c, size_t first, struct error *e) {
         buffer_add(&c->answer, size ? text.data + i : "\uFFFD", size ? size : 3);
         i += size ? size : 1;
     }
+    buffer_free(&text);
     if (status == OK) status = buffer_check(&c->answer, e);
     if (status == OK)
         status = chat_add(c->messages, "assistant", c->answer.n ? c->answer.data : "", c->answer.n, e);
-    buffer_free(&text);
-    return status;
+    return status == OK ? show_calls(c, e) : status;
+}
+
+/* The line of the answer ends. */
+static void end_line(struct chat *c) {
+    if (!c->t.write_error && (putchar('\n') == EOF || fflush(stdout) != 0)) c->t.write_error = errno;
 }
 
 static enum status answer(struct chat *c, const struct chat_text *text, struct error *e) {
@@ -173,58 +199,53 @@ static enum status answer(struct chat *c, const struct chat_text *text, struct e
     TRY(text_model_generate(&c->t, &r, e));
     if (r.end == END_CONTEXT)
         fprintf(stderr, "\nlfm2: chat: the context of %d tokens is full, the answer is cut\n", g->max_tokens);
+    end_line(c);
     return r.end == END_READER ? OK : keep_answer(c, first, e);
 }
 
-/* One question: its answer is written, or a line says why not. Only what ends the program is an error. */
-static enum status turn(struct chat *c, const char *line, size_t n, struct error *e) {
+/* One turn: the answer to it is written, or a line says why not. Only what ends the program is an error. */
+static enum status turn(struct chat *c, const char *role, const struct buffer *said, struct error *e) {
     struct chat_text text = {0};
     struct error refused = {0};
-    struct chat_options o = {.bos = c->bos.n ? c->bos.data : NULL};
+    struct chat_options o = {.bos = c->bos.n ? c->bos.data : NULL, .no_thinking = c->no_thinking};
     size_t messages = json_array_size(c->messages);
-    enum status status = chat_add(c->messages, "user", line, n, &refused);
-    if (status == OK) status = chat_render(c->template, c->messages, NULL, &o, &text, &refused);
-    if (status == OK) status = advance(c, &text, &refused);
+    enum status status = chat_add(c->messages, role, said->data, said->n, &refused);
+    int waits = strcmp(role, "tool") == 0 && c->awaited > 1;
+    if (status == OK && !waits) status = chat_render(c->template, c->messages, c->tools, &o, &text, &refused);
+    if (status == OK && !waits) status = advance(c, &text, &refused);
     if (status != OK) {
         if (json_array_size(c->messages) > messages) json_array_remove(c->messages, messages);
         chat_text_free(&text);
         return status == ERR_MEMORY ? (*e = refused, status) : (cmd_fail(&refused), OK);
     }
-    status = answer(c, &text, e);
+    c->awaited = waits ? c->awaited - 1 : 0;
+    if (!waits) status = answer(c, &text, e);
     chat_text_free(&text);
-    if (status == OK && !c->t.write_error && (putchar('\n') == EOF || fflush(stdout) != 0))
-        c->t.write_error = errno;
     return status;
 }
 
 static enum status converse(struct chat *c, struct error *e) {
-    int terminal = isatty(STDIN_FILENO);
-    char *line = NULL;
-    size_t room = 0;
+    const char *prompt = isatty(STDIN_FILENO) ? "> " : NULL;
+    struct buffer said = {0};
+    enum turn_kind kind = TURN_USER;
     enum status status = OK;
     while (status == OK && !c->t.write_error) {
         interrupted = 0;
-        if (terminal) fputs("> ", stderr);
-        errno = 0;
-        ssize_t n = getline(&line, &room, stdin);
-        if (n < 0) {
-            if (ferror(stdin) && errno != EINTR)
-                status = fail(e, ERR_IO, "standard input: %s", strerror(errno));
-            if (terminal) fputc('\n', stderr);
-            break;
-        }
-        while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r')) line[--n] = 0;
-        if (strcmp(line, "/clear") == 0)
+        status = turn_read(stdin, prompt, &kind, &said, e);
+        if (status != OK || kind == TURN_END) break;
+        if (kind == TURN_CLEAR)
             status = start(c, e);
-        else if (n > 0)
-            status = turn(c, line, (size_t)n, e);
+        else
+            status = turn(c, kind == TURN_TOOL ? "tool" : "user", &said, e);
     }
-    free(line);
+    buffer_free(&said);
     return status;
 }
 
-static enum status chat(struct chat *c, const struct text_options *o, const char *template, struct error *e) {
+static enum status chat(struct chat *c, const struct text_options *o, const char *template, const char *tools,
+                        struct error *e) {
     int max_tokens;
+    if (tools) TRY(tools_read(&c->tools, tools, e));
     TRY(text_model_open(&c->t, o, "chat", e));
     TRY(pick_template(c, template, o->model, e));
     tokenizer_bos_text(c->t.tokenizer, &c->bos);
@@ -241,19 +262,22 @@ static enum status chat(struct chat *c, const struct text_options *o, const char
 int cmd_chat(int argc, char **argv) {
     struct text_options o = text_options_none();
     struct chat c = {0};
-    const char *template = NULL;
+    const char *template = NULL, *tools = NULL;
     const struct option_spec specs[] = {
         TEXT_OPTIONS(o),
         {"-sys,--system-prompt", OPTION_TEXT, &c.system, "TEXT", "the system message"},
         {"--chat-template", OPTION_TEXT, &template, "NAME",
          "lfm2, lfm2.5, lfm2.5-8b, qwen3 or chatml (default: the model's own)"},
+        {"--tools", OPTION_TEXT, &tools, "FILE", "a JSON array of the tools that the model may call"},
+        {"--no-thinking", OPTION_FLAG, &c.no_thinking, NULL, "Qwen3: answer without thinking first"},
+        {"--special", OPTION_FLAG, &o.special, NULL, "special tokens of answers are written"},
         {0},
     };
     struct error e = {0};
     int parsed = options_parse(argc, argv, usage, specs, NULL, 0, NULL, &e);
     if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
-    enum status status = chat(&c, &o, template, &e);
-    json_decref(c.messages);
+    enum status status = chat(&c, &o, template, tools, &e);
+    json_decref(c.messages), json_decref(c.tools);
     buffer_free(&c.bos), buffer_free(&c.asked), buffer_free(&c.answer);
     snapshot_free(&c.before);
     text_model_close(&c.t);

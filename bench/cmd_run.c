@@ -17,7 +17,7 @@ enum { ROOM = 4096 /* tokens of answer that the context has room for when neithe
 struct arguments {
     struct text_options text;
     const char *prompt, *file;
-    int no_bos, lookup;
+    int no_bos, lookup, ignore_eos;
 };
 
 /* The prompt, in the timeline. A file's last newline is its last line's end, not part of the text. */
@@ -50,6 +50,7 @@ static enum status run(const struct arguments *a, struct text_model *t, struct e
     TRY(take_prompt(a, t, e));
     TRY(open_session(a, t, e));
     t->generate.lookup = a->lookup ? LOOKUP_MAX / 2 : 0;
+    t->generate.ignore_eos = a->ignore_eos;
     catch_signals(1);
     TRY(text_model_generate(t, &r, e));
     if (isatty(STDOUT_FILENO)) putchar('\n'), fflush(stdout);
@@ -68,6 +69,9 @@ int cmd_run(int argc, char **argv) {
         {"-f,--file", OPTION_TEXT, &a.file, "FILE",
          "a file with the text (gzip is unpacked); without -p and -f\nit comes from standard input"},
         TEXT_OPTIONS(a.text),
+        {"--special", OPTION_FLAG, &a.text.special, NULL,
+         "text such as <|im_end|> in the prompt becomes its special token;\nspecial tokens are written"},
+        {"--ignore-eos", OPTION_FLAG, &a.ignore_eos, NULL, "never choose a token that ends the text"},
         {"--no-bos", OPTION_FLAG, &a.no_bos, NULL, "add no BOS where the vocabulary asks for one"},
         {"--lookup", OPTION_FLAG, &a.lookup, NULL,
          "prompt lookup: guess from earlier text, for speed; the text stays the same"},

@@ -1,6 +1,7 @@
 /* generate: the loop, the text that is held back, and prompt lookup. */
 #include "bench/generate.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@ enum {
     MAX_MATCH = 4,
     MAX_PENDING = 8,  /* to be fed after wrong guesses; above, one feed without proposals clears them */
     FIRST_PAUSE = 32, /* tokens without proposals after too many wrong ones; doubled each time */
+    MAX_ENDS = 16,    /* tokens that end an answer; vocabularies have up to four */
 };
 
 struct run {
@@ -21,7 +23,9 @@ struct run {
     struct error *e;
     int ended;
     struct token_stream stream;
-    struct buffer held; /* text that may yet be part of a stop text */
+    struct buffer held;     /* text that may yet be part of a stop text */
+    int32_t ends[MAX_ENDS]; /* tokens never to be chosen */
+    int n_ends;
     /* prompt lookup */
     int draft;             /* tokens to propose next time */
     double rate;           /* of accepted among proposed, recent ones count more */
@@ -93,10 +97,17 @@ static enum status take(struct run *r, int32_t id) {
 
 static enum status choose(struct run *r, int row) {
     struct generator *g = r->g;
+    float *logits = g->logits + (size_t)row * g->n_vocab;
     int32_t id;
-    TRY(sampler_choose(g->sampler, g->logits + (size_t)row * g->n_vocab, g->timeline.ids, g->timeline.n, &id,
-                       r->e));
+    for (int i = 0; i < r->n_ends; i++) logits[r->ends[i]] = -INFINITY;
+    TRY(sampler_choose(g->sampler, logits, g->timeline.ids, g->timeline.n, &id, r->e));
     return take(r, id);
+}
+
+static void find_ends(struct run *r) {
+    struct generator *g = r->g;
+    for (int32_t id = 0; id < g->n_vocab && r->n_ends < MAX_ENDS; id++)
+        if (tokenizer_ends(g->tokenizer, id)) r->ends[r->n_ends++] = id;
 }
 
 static int interrupted(struct run *r) {
@@ -208,6 +219,7 @@ enum status generate(struct generator *g, const struct generate_options *o, stru
     TRY(check(g, o, e));
     struct run r = {
         .g = g, .o = o, .r = result, .e = e, .draft = o->lookup, .rate = 0.5, .next_pause = FIRST_PAUSE};
+    if (o->ignore_eos) find_ends(&r);
     g->snapshot.position = -1; /* of an earlier answer: the session may have been restored since */
     int64_t start = now_ns();
     enum status status = prefill(&r);

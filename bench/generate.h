@@ -33,11 +33,12 @@ struct generator {
 void generator_free(struct generator *g); /* what generate took; not the parts it was given */
 
 struct generate_options {
-    int n_predict; /* tokens to generate at most; -1: as many as the context holds */
-    int batch;     /* tokens of the prompt fed at once, after which interrupt and progress have a turn; 0:
-                      GENERATE_BATCH */
-    int special;   /* 1: special tokens are written */
-    int lookup;    /* tokens proposed at once at most, up to LOOKUP_MAX; 0: no prompt lookup */
+    int n_predict;  /* tokens to generate at most; -1: as many as the context holds */
+    int batch;      /* tokens of the prompt fed at once, after which interrupt and progress have a turn; 0:
+                       GENERATE_BATCH */
+    int special;    /* 1: special tokens are written */
+    int ignore_eos; /* 1: tokens that end an answer are never chosen */
+    int lookup;     /* tokens proposed at once at most, up to LOOKUP_MAX; 0: no prompt lookup */
     const char *const *stop; /* [n_stop] texts that end the answer; they are not written */
     int n_stop;
     const volatile sig_atomic_t *interrupt;              /* not 0: end the answer. NULL: never */

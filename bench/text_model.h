@@ -41,10 +41,8 @@ struct text_options text_options_none(void);
          "make tokens seen before less likely; 1: do not\n(default with LFM2: 1.05; 1 with --temp 0)"},      \
         {"--repeat-last-n", OPTION_INT, &(a).repeat_last_n, "N",                                             \
          "how many of the last tokens count as seen (default: all)"},                                        \
-        {"-s,--seed", OPTION_INT, &(a).seed, "N", "of the random choices (default: 0)"},                     \
-        {"--stop", OPTION_LIST, &(a).stop, "TEXT", "end the answer before this text; may be repeated"}, {    \
-        "--special", OPTION_FLAG, &(a).special, NULL,                                                        \
-            "text such as <|im_end|> in a prompt becomes its special token;\nspecial tokens are written"     \
+        {"-s,--seed", OPTION_INT, &(a).seed, "N", "of the random choices (default: 0)"}, {                   \
+        "--stop", OPTION_LIST, &(a).stop, "TEXT", "end the answer before this text; may be repeated"         \
     }
 
 struct text_model {
