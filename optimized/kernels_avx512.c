@@ -376,6 +376,8 @@ TILE void score_tile(const float *q, size_t q_stride, const uint16_t *k, int d, 
     const uint16_t *k1 = k + (size_t)d * KV_BLOCK;
     for (int i = 0; i < d; i++) {
         __m512 v0 = load_scale(k + (size_t)i * KV_BLOCK), v1 = load_scale(k1 + (size_t)i * KV_BLOCK);
+        if (N <= 4) /* decode: each key is used too few times to hide where it comes from */
+            _mm_prefetch((const char *)(k + ((size_t)4 * d + 2 * (size_t)i) * KV_BLOCK), _MM_HINT_T0);
         UNROLL
         for (int r = 0; r < N; r++) {
             __m512 qi = _mm512_set1_ps(q[r * q_stride + i]);
@@ -404,6 +406,9 @@ TILE void value_tile(const float *e, const float *keep, const uint16_t *v, int d
         __m512 x[4];
         UNROLL
         for (int j = 0; j < V; j++) x[j] = load_scale(v + (size_t)p * d + 16 * j);
+        UNROLL
+        for (int j = 0; j < V; j += 2)
+            _mm_prefetch((const char *)(v + (size_t)(p + 32) * d + 16 * j), _MM_HINT_T0);
         UNROLL
         for (int r = 0; r < N; r++) {
             __m512 er = _mm512_set1_ps(e[(size_t)r * ATTENTION_SPAN + p]);
