@@ -99,6 +99,7 @@ void kernels_select(struct kernel_set *set, unsigned mask) {
     CHOOSE(swiglu);
     CHOOSE(conv);
     CHOOSE(attention);
+    CHOOSE(attention8);
     CHOOSE(to_f16);
 #undef CHOOSE
 }

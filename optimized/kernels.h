@@ -114,6 +114,26 @@ struct attention_task {
 };
 typedef void attention_fn(const struct attention_task *task);
 
+/* The same over an int8 cache, half the bytes: scores are integer dot products with rounded queries, and in
+ * each span the weights exp(score - m) * v_scale are rounded to 1/255 of the largest. K cache: unsigned
+ * k + 128, |k| <= 127, [block of 16 positions][d/4][16][4] with f16 scales [block][d/32][16]; V cache: signed
+ * [group of 4 positions][d][4], |v| <= 127, with one f16 scale per position. q: R rows of act8 of width d (a
+ * multiple of 32), 1/sqrt(d) in its scales; sum16 is not read. l stays the unrounded sum. Caches and scales
+ * are readable up to the next multiple of 32 positions. Everything else as in attention_task. */
+struct attention8_task {
+    struct act8 q;
+    const uint8_t *k;
+    const uint16_t *k_scale;
+    const int8_t *v;
+    const uint16_t *v_scale;
+    const int32_t *limit;
+    int R, d, begin, end;
+    float *o, *m, *l;
+    float *scratch;    /* as above */
+    uint8_t *weights8; /* ATTENTION_ROWS * ATTENTION_SPAN, 64-byte aligned */
+};
+typedef void attention8_fn(const struct attention8_task *task);
+
 /* dst[i] = f16 of src[i] / f32 of src[i]. */
 typedef void to_f16_fn(const float *src, uint16_t *dst, int n);
 
@@ -142,6 +162,7 @@ enum kernel_op {
     OP_swiglu,
     OP_conv,
     OP_attention,
+    OP_attention8,
     OP_to_f16,
     OP_COUNT,
 };
@@ -168,6 +189,7 @@ struct kernel_set {
     swiglu_fn *swiglu;
     conv_fn *conv;
     attention_fn *attention;
+    attention8_fn *attention8;
     to_f16_fn *to_f16;
     const struct kernel *chosen[OP_COUNT];
 };

@@ -419,7 +419,7 @@ T256 static float softmax_step(float *score, int n, int visible, float *m, float
     for (int p = 0; p < n; p += 8) top = _mm256_max_ps(top, _mm256_loadu_ps(score + p));
     float best = fmaxf(*m, max8(top));
     if (best == -INFINITY) { /* nothing visible yet: all weights are 0, not e^(-inf + inf) */
-        for (int p = 0; p < n; p++) score[p] = 0;
+        for (int p = 0; p < (n + 15) / 16 * 16; p++) score[p] = 0;
         return 0;
     }
     __m256 sum = _mm256_setzero_ps();
@@ -473,5 +473,94 @@ T256 void attention_avx2(const struct attention_task *a) {
     int end = last < a->end ? last : a->end;
     for (int p0 = a->begin; p0 < end; p0 += ATTENTION_SPAN)
         span_step(a, p0, end - p0 < ATTENTION_SPAN ? end - p0 : ATTENTION_SPAN);
+}
+
+/* --- the int8 cache --- */
+
+/* Scores of one row and 8 of a block's 16 keys. |q| is the unsigned operand, k with q's sign the signed one:
+ * 2 * 127 * 127 does not saturate 16 bits. */
+TILE __m256 score8_half(const int8_t *q, const float *qs, const uint8_t *k, const uint16_t *ks, int blocks) {
+    __m256 acc = _mm256_setzero_ps();
+    for (int b = 0; b < blocks; b++) {
+        __m256i dot = _mm256_setzero_si256();
+        for (int g = 0; g < 8; g++, k += 64, q += 4) {
+            int32_t four;
+            memcpy(&four, q, 4);
+            __m256i x = _mm256_set1_epi32(four);
+            __m256i keys = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)k), _mm256_set1_epi8(-128));
+            __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(keys, x));
+            dot = _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+        }
+        __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(dot), _mm256_set1_ps(qs[b]));
+        acc = _mm256_fmadd_ps(f, load_f16(ks + b * KV_BLOCK), acc);
+    }
+    return acc;
+}
+
+/* Rounds e * v_scale of one row and span to 8 bits, zeros up to a multiple of 8; returns the step, NaN when a
+ * weight is NaN. */
+T256 static float weights8(const float *e, const uint16_t *v_scale, int n, uint8_t *out) {
+    __m256 x[ATTENTION_SPAN / 8], top = _mm256_setzero_ps(), sum = top;
+    int vectors = (n + 7) / 8;
+    for (int i = 0; i < vectors; i++) {
+        __m256 w = _mm256_loadu_ps(e + 8 * i);
+        __m256 some = _mm256_cmp_ps(w, _mm256_setzero_ps(), _CMP_NEQ_UQ);
+        x[i] = _mm256_and_ps(some, _mm256_mul_ps(w, load_f16(v_scale + 8 * i)));
+        top = _mm256_max_ps(top, x[i]);
+        sum = _mm256_add_ps(sum, x[i]);
+    }
+    float most = max8(top), all = sum8(sum);
+    __m256 inverse = _mm256_set1_ps(most > 1e-30f ? 255 / most : 0);
+    for (int i = 0; i < vectors; i++) {
+        __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(x[i], inverse));
+        __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
+        _mm_storel_epi64((__m128i *)(out + 8 * i), _mm_packus_epi16(half, half));
+    }
+    return most / 255 + 0 * all;
+}
+
+/* o[0..7] = o * keep + step * sum of w[p] * v[p]. Even and odd positions apart: 255 * 127 fits 16 bits once,
+ * not twice. */
+TILE void value8_tile(const uint8_t *w, float keep, float step, const int8_t *v, int d, int n, float *o) {
+    const __m256i even = _mm256_set1_epi16(255), one = _mm256_set1_epi16(1);
+    __m256i acc = _mm256_setzero_si256();
+    for (int p = 0; p < n; p += 4, v += (size_t)4 * d) {
+        int32_t four;
+        memcpy(&four, w + p, 4);
+        __m256i x = _mm256_set1_epi32(four), values = _mm256_loadu_si256((const __m256i *)v);
+        __m256i a = _mm256_maddubs_epi16(_mm256_and_si256(x, even), values);
+        __m256i b = _mm256_maddubs_epi16(_mm256_andnot_si256(even, x), values);
+        acc = _mm256_add_epi32(acc, _mm256_add_epi32(_mm256_madd_epi16(a, one), _mm256_madd_epi16(b, one)));
+    }
+    __m256 old = _mm256_mul_ps(_mm256_loadu_ps(o), _mm256_set1_ps(keep));
+    _mm256_storeu_ps(o, _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc), _mm256_set1_ps(step), old));
+}
+
+T256 static void span8_step(const struct attention8_task *a, int r, int p0, int n) {
+    int blocks = a->d / BLOCK, visible = a->limit[r] < p0 + n ? a->limit[r] - p0 : n;
+    float *e = a->scratch, *o = a->o + (size_t)r * a->d;
+    const int8_t *q = a->q.q + (size_t)r * a->q.q_stride;
+    const float *qs = a->q.scale + (size_t)r * a->q.s_stride;
+    for (int p = 0; p < n; p += 8) {
+        size_t block = (size_t)(p0 + p) / KV_BLOCK;
+        int half = p % KV_BLOCK;
+        const uint8_t *k = a->k + block * (size_t)a->d * KV_BLOCK + 4 * half;
+        const uint16_t *ks = a->k_scale + block * (size_t)blocks * KV_BLOCK + half;
+        _mm256_storeu_ps(e + p, score8_half(q, qs, k, ks, blocks));
+    }
+    float keep = softmax_step(e, n, visible, &a->m[r], &a->l[r]);
+    float step = weights8(e, a->v_scale + p0, n, a->weights8);
+    for (int i = 0; i < a->d; i += 8)
+        value8_tile(a->weights8, keep, step, a->v + (size_t)p0 * a->d + 4 * i, a->d, n, o + i);
+}
+
+T256 void attention8_avx2(const struct attention8_task *a) {
+    memset(a->o, 0, (size_t)a->R * a->d * sizeof *a->o);
+    for (int r = 0; r < a->R; r++) {
+        a->m[r] = -INFINITY, a->l[r] = 0;
+        int end = a->limit[r] < a->end ? a->limit[r] : a->end;
+        for (int p0 = a->begin; p0 < end; p0 += ATTENTION_SPAN)
+            span8_step(a, r, p0, end - p0 < ATTENTION_SPAN ? end - p0 : ATTENTION_SPAN);
+    }
 }
 #endif

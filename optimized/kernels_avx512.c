@@ -509,4 +509,150 @@ T512 void attention_avx512(const struct attention_task *a) {
         value_rows(a, a->v + (size_t)p0 * a->d, keep, n);
     }
 }
+
+/* --- the int8 cache --- */
+
+/* Scores of N rows and one block of 16 keys. Keys are the unsigned operand: k + 128, and offset8 * 16 takes
+ * the excess back. */
+TILE void score8_tile(const struct attention8_task *a, int r0, const uint8_t *k, const uint16_t *ks,
+                      float *score, const int N) {
+    const int8_t *q = a->q.q + (size_t)r0 * a->q.q_stride;
+    const float *qs = a->q.scale + (size_t)r0 * a->q.s_stride;
+    const int32_t *off = a->q.offset8 + (size_t)r0 * a->q.s_stride;
+    __m512 acc[8];
+    UNROLL
+    for (int r = 0; r < N; r++) acc[r] = _mm512_setzero_ps();
+    for (int b = 0; b < a->d / BLOCK; b++, q += BLOCK) {
+        __m512i dot[8];
+        UNROLL
+        for (int r = 0; r < N; r++) dot[r] = _mm512_set1_epi32(16 * off[r * a->q.s_stride + b]);
+        UNROLL
+        for (int g = 0; g < 8; g++, k += 64) {
+            __m512i keys = _mm512_loadu_si512(k);
+            if (N <= 4) _mm_prefetch((const char *)k + 4096, _MM_HINT_T0);
+            UNROLL
+            for (int r = 0; r < N; r++)
+                dot[r] = _mm512_dpbusd_epi32(dot[r], keys, broadcast4(q + r * a->q.q_stride + 4 * g));
+        }
+        __m512 scale = load_scale(ks + b * KV_BLOCK);
+        UNROLL
+        for (int r = 0; r < N; r++) {
+            __m512 f = _mm512_mul_ps(_mm512_cvtepi32_ps(dot[r]), _mm512_set1_ps(qs[r * a->q.s_stride + b]));
+            acc[r] = _mm512_fmadd_ps(f, scale, acc[r]);
+        }
+    }
+    UNROLL
+    for (int r = 0; r < N; r++) _mm512_storeu_ps(score + (size_t)r * ATTENTION_SPAN, acc[r]);
+}
+
+T512 static void score8_rows(const struct attention8_task *a, int block, int p) {
+    const uint8_t *k = a->k + (size_t)block * a->d * KV_BLOCK;
+    const uint16_t *ks = a->k_scale + (size_t)block * (a->d / BLOCK) * KV_BLOCK;
+    for (int r = 0; r < a->R;) {
+        float *s = a->scratch + (size_t)r * ATTENTION_SPAN + p;
+        int left = a->R - r;
+        if (left >= 8) {
+            score8_tile(a, r, k, ks, s, 8), r += 8;
+        } else if (left >= 4) {
+            score8_tile(a, r, k, ks, s, 4), r += 4;
+        } else if (left >= 2) {
+            score8_tile(a, r, k, ks, s, 2), r += 2;
+        } else {
+            score8_tile(a, r, k, ks, s, 1), r += 1;
+        }
+    }
+}
+
+/* Rounds e * v_scale of one row and span to 8 bits, zeros up to a multiple of 16; returns the step, NaN when
+ * a weight is NaN. */
+T512 static float weights8(const float *e, const uint16_t *v_scale, int n, uint8_t *out) {
+    __m512 x[ATTENTION_SPAN / 16], top = _mm512_setzero_ps(), sum = top;
+    int vectors = (n + 15) / 16;
+    for (int i = 0; i < vectors; i++) {
+        __m512 w = _mm512_loadu_ps(e + 16 * i);
+        __mmask16 some = _mm512_cmp_ps_mask(w, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+        x[i] = _mm512_maskz_mul_ps(some, w, load_scale(v_scale + 16 * i));
+        top = _mm512_max_ps(top, x[i]);
+        sum = _mm512_add_ps(sum, x[i]);
+    }
+    float most = _mm512_reduce_max_ps(top), all = _mm512_reduce_add_ps(sum);
+    __m512 inverse = _mm512_set1_ps(most > 1e-30f ? 255 / most : 0);
+    for (int i = 0; i < vectors; i++)
+        _mm_storeu_si128((__m128i *)(out + 16 * i),
+                         _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x[i], inverse))));
+    return most / 255 + 0 * all;
+}
+
+/* o[r][0 .. 16*V) = o * keep[r] + step[r] * sum over n positions of w[r][p] * v[p]. A span's integer sum
+ * stays below 255 * 127 * 128 < 2^23: exact in int32 and in float. */
+TILE void value8_tile(const uint8_t *w, const float *keep, const float *step, const int8_t *v, int d, int n,
+                      float *o, const int N, const int V) {
+    __m512i acc[4][4];
+    UNROLL
+    for (int r = 0; r < N; r++) {
+        UNROLL
+        for (int j = 0; j < V; j++) acc[r][j] = _mm512_setzero_si512();
+    }
+    for (int p = 0; p < n; p += 4, v += (size_t)4 * d) {
+        __m512i x[4];
+        UNROLL
+        for (int j = 0; j < V; j++) {
+            x[j] = _mm512_loadu_si512(v + 64 * j);
+            if (N <= 4) _mm_prefetch((const char *)v + (size_t)64 * d + 64 * j, _MM_HINT_T0);
+        }
+        UNROLL
+        for (int r = 0; r < N; r++) {
+            __m512i four = broadcast4((const int8_t *)w + (size_t)r * ATTENTION_SPAN + p);
+            UNROLL
+            for (int j = 0; j < V; j++) acc[r][j] = _mm512_dpbusd_epi32(acc[r][j], four, x[j]);
+        }
+    }
+    UNROLL
+    for (int r = 0; r < N; r++) {
+        UNROLL
+        for (int j = 0; j < V; j++) {
+            float *to = o + (size_t)r * d + 16 * j;
+            __m512 old = _mm512_mul_ps(_mm512_loadu_ps(to), _mm512_set1_ps(keep[r]));
+            _mm512_storeu_ps(to,
+                             _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[r][j]), _mm512_set1_ps(step[r]), old));
+        }
+    }
+}
+
+#define VALUE8_ROWS(V)                                                                                       \
+    for (r = 0; r + 4 <= a->R; r += 4)                                                                       \
+        value8_tile(a->weights8 + (size_t)r * ATTENTION_SPAN, keep + r, step + r, v + 4 * i, d, n,           \
+                    a->o + (size_t)r * d + i, 4, V);                                                         \
+    for (; r < a->R; r++)                                                                                    \
+    value8_tile(a->weights8 + (size_t)r * ATTENTION_SPAN, keep + r, step + r, v + 4 * i, d, n,               \
+                a->o + (size_t)r * d + i, 1, V)
+
+T512 void attention8_avx512vnni(const struct attention8_task *a) {
+    float keep[ATTENTION_ROWS], step[ATTENTION_ROWS];
+    int last = 0, d = a->d;
+    for (int r = 0; r < a->R; r++) {
+        a->m[r] = -INFINITY, a->l[r] = 0;
+        if (a->limit[r] > last) last = a->limit[r];
+    }
+    memset(a->o, 0, (size_t)a->R * d * sizeof *a->o);
+    int end = last < a->end ? last : a->end;
+    for (int p0 = a->begin; p0 < end; p0 += ATTENTION_SPAN) {
+        int n = end - p0 < ATTENTION_SPAN ? end - p0 : ATTENTION_SPAN;
+        for (int p = 0; p < n; p += KV_BLOCK) score8_rows(a, (p0 + p) / KV_BLOCK, p);
+        for (int r = 0; r < a->R; r++) {
+            int visible = a->limit[r] < p0 + n ? a->limit[r] - p0 : n;
+            float *e = a->scratch + (size_t)r * ATTENTION_SPAN;
+            keep[r] = softmax_step(e, n, visible, &a->m[r], &a->l[r]);
+            step[r] = weights8(e, a->v_scale + p0, n, a->weights8 + (size_t)r * ATTENTION_SPAN);
+        }
+        const int8_t *v = a->v + (size_t)p0 * d;
+        int i = 0, r;
+        for (; i + 64 <= d; i += 64) {
+            VALUE8_ROWS(4);
+        }
+        for (; i + 32 <= d; i += 32) {
+            VALUE8_ROWS(2);
+        }
+    }
+}
 #endif

@@ -185,6 +185,70 @@ void attention_scalar(const struct attention_task *a) {
     }
 }
 
+/* Score of query row r and one cached position. */
+static float score8(const struct attention8_task *a, int r, int p) {
+    const int8_t *q = a->q.q + (size_t)r * a->q.q_stride;
+    const uint8_t *k = a->k + (size_t)(p / KV_BLOCK) * a->d * KV_BLOCK + p % KV_BLOCK * 4;
+    float s = 0;
+    for (int b = 0; b < a->d / BLOCK; b++) {
+        int dot = 16 * a->q.offset8[(size_t)r * a->q.s_stride + b];
+        for (int i = b * BLOCK; i < (b + 1) * BLOCK; i++) dot += q[i] * k[(size_t)(i / 4) * 64 + i % 4];
+        float scale =
+            f16_to_f32(a->k_scale[((size_t)(p / KV_BLOCK) * (a->d / BLOCK) + b) * KV_BLOCK + p % KV_BLOCK]);
+        s += (float)dot * a->q.scale[(size_t)r * a->q.s_stride + b] * scale;
+    }
+    return s;
+}
+
+/* Rounds the n weights e * v_scale of one span to 8 bits; returns the step, NaN when one of them is. */
+static float weights8(const float *e, const uint16_t *v_scale, int n, uint8_t *out) {
+    float top = 0, sum = 0;
+    for (int p = 0; p < n; p++) {
+        float x = e[p] != 0 ? e[p] * f16_to_f32(v_scale[p]) : 0;
+        top = x > top ? x : top;
+        sum += x;
+    }
+    float inverse = top > 1e-30f ? 255 / top : 0;
+    for (int p = 0; p < n; p++) {
+        float x = e[p] != 0 ? e[p] * f16_to_f32(v_scale[p]) * inverse : 0;
+        out[p] = x >= 0 && x < 256 ? (uint8_t)lrintf(x) : 0;
+    }
+    return top / 255 + 0 * sum;
+}
+
+void attention8_scalar(const struct attention8_task *a) {
+    for (int r = 0; r < a->R; r++) {
+        float *o = a->o + (size_t)r * a->d, *score = a->scratch;
+        int end = a->limit[r] < a->end ? a->limit[r] : a->end;
+        float m = -INFINITY, l = 0;
+        memset(o, 0, (size_t)a->d * sizeof *o);
+        for (int p0 = a->begin; p0 < end; p0 += ATTENTION_SPAN) {
+            int n = p0 + ATTENTION_SPAN < end ? ATTENTION_SPAN : end - p0;
+            float top = m;
+            for (int p = 0; p < n; p++) {
+                score[p] = score8(a, r, p0 + p);
+                top = fmaxf(top, score[p]);
+            }
+            float keep = expf(m - top); /* 0 the first time: m = -inf */
+            l *= keep;
+            for (int p = 0; p < n; p++) {
+                score[p] = expf(score[p] - top);
+                l += score[p];
+            }
+            float step = weights8(score, a->v_scale + p0, n, a->weights8);
+            for (int i = 0; i < a->d; i++) {
+                int sum = 0;
+                for (int p = 0; p < n; p++)
+                    sum += a->weights8[p] * a->v[((size_t)((p0 + p) / 4) * a->d + i) * 4 + (p0 + p) % 4];
+                o[i] = o[i] * keep + (float)sum * step;
+            }
+            m = top;
+        }
+        a->m[r] = m;
+        a->l[r] = l;
+    }
+}
+
 void to_f16_scalar(const float *src, uint16_t *dst, int n) {
     for (int i = 0; i < n; i++) dst[i] = f32_to_f16(src[i]);
 }
