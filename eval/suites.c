@@ -1,7 +1,8 @@
 /* suites: the one table of suites, in the order of `lfm2 eval --list`. */
 #include "eval/task.h"
 
-#define SUITES(_) /* _(name), one line each, as suite_NAME is added in eval/tasks/NAME.c */
+#define SUITES(_) /* _(name), as suite_NAME is defined in eval/tasks */                                      \
+    _(mmlu) _(mmlu_generative) _(mmlu_pro) _(mmmlu) _(gpqa) _(gsm8k) _(gsm_plus) _(math500) _(mgsm)
 
 #define DECLARE(name) extern const struct suite suite_##name;
 SUITES(DECLARE)

@@ -1,0 +1,94 @@
+/* math500: competition mathematics; answers compared as texts, as lm-eval's hendrycks_math does. */
+#include "eval/tasks/math_text.h"
+#include "eval/tasks/shared.h"
+
+#include <stdio.h>
+
+/* The document is the row with "answer" taken from its solution. */
+static json_t *convert(const json_t *raw, void *arg, const char **fault) {
+    (void)arg;
+    static const char *const keys[] = {"problem", "solution", NULL};
+    struct pystr boxed;
+    if (!doc_has_texts(raw, keys)) {
+        *fault = "expected the texts \"problem\" and \"solution\"";
+        return NULL;
+    }
+    if (!math_boxed(doc_text(raw, "solution"), &boxed)) {
+        *fault = "the solution has no \\boxed{answer}";
+        return NULL;
+    }
+    json_t *doc = json_copy((json_t *)raw);
+    json_object_set_new(doc, "answer", json_stringn(boxed.s, boxed.n));
+    return doc;
+}
+
+static enum status read_rows(const struct task *t, const char *dir, int shots, struct rows *out,
+                             struct error *e) {
+    (void)t;
+    (void)shots;
+    static const char *const folders[] = {"hendrycks_math500", "math", NULL};
+    static const char *const names[] = {"math500_test.jsonl", "math500_test.json", "test.jsonl", NULL};
+    return qa_read(out, dir, folders, names, convert, NULL, e);
+}
+
+static void text(const struct task *t, const json_t *doc, struct buffer *out) {
+    (void)t;
+    buffer_text(out, "Problem: ");
+    pystr_put(out, doc_text(doc, "problem"));
+    buffer_text(out, "\nAnswer:");
+}
+
+static void target(const struct task *t, const json_t *doc, struct buffer *out) {
+    (void)t;
+    math_target(doc_text(doc, "answer"), out);
+}
+
+static enum status judge(const struct task *t, const json_t *doc, struct pystr answer, json_t *metrics,
+                         struct error *e) {
+    struct pystr gold;
+    if (!math_boxed(doc_text(doc, "solution"), &gold))
+        return fail(e, ERR_FORMAT, "%s: the document's solution has no \\boxed{answer}", t->name);
+    int equal = math_equal_text(math_between_dollars(answer), gold);
+    json_object_set_new(metrics, "exact_match", json_integer(equal));
+    return OK;
+}
+
+static const struct qa qa = {
+    .read = read_rows,
+    .shared_pool = 1,
+    .text = text,
+    .target = target,
+    .judge = judge,
+    .gen_kwargs = "{\"until\": [\"Problem:\"], \"do_sample\": false, \"temperature\": 0.0}",
+};
+static const struct qa *table(const struct task *t) {
+    return (void)t, &qa;
+}
+QA_FUNCTIONS(table)
+
+static void task(int index, struct task *out) {
+    (void)index;
+    snprintf(out->name, sizeof out->name, "hendrycks_math500");
+    out->version = "1.0";
+    out->kind = ITEM_GENERATE;
+    out->filters[0] = "none";
+    out->metrics[0].name = "exact_match";
+}
+
+const struct suite suite_math500 = {
+    .name = "hendrycks_math500",
+    .card = "MATH500",
+    .state = STATE_EXACT,
+    .note = "what stands between the first and the last '$' of an answer of at most 256 tokens is compared "
+            "with the\n"
+            "solution's \\boxed{} as text: a chat model that explains itself scores low.",
+    .data = "math500_test.jsonl or test.jsonl: lines {\"problem\", \"solution\", \"answer\", ...}, as in\n"
+            "huggingface.co/datasets/HuggingFaceH4/MATH-500; or one JSON array of them",
+    .n_tasks = 1,
+    .task = task,
+    .load = load,
+    .unload = qa_unload,
+    .count = qa_count,
+    .build = qa_build,
+    .score = score,
+};
