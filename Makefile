@@ -105,12 +105,17 @@ help: ## this list
 lfm2: $(BUILD)/lfm2
 	@cp -f $< $@
 
-$(BUILD)/lfm2: $(call objects,$(CMD_SRC) $(CASE_SRC)) $(BUILD)/liblfm2.a
+$(BUILD)/lfm2: $(call objects,$(CMD_SRC)) $(BUILD)/libcases.a $(BUILD)/liblfm2.a
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ $(LDLIBS)
 
 # Made anew each time: ar would keep the objects of deleted files.
 $(BUILD)/liblfm2.a: $(call objects,$(LIB_SRC))
+	@rm -f $@
+	@ar rcs $@ $^
+
+# The program takes from tests/ what it refers to (the kernels' cases), and no more.
+$(BUILD)/libcases.a: $(call objects,$(CASE_SRC))
 	@rm -f $@
 	@ar rcs $@ $^
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench/cmd.h"
+#include "bench/signals.h"
 
 static const struct {
     const char *name;
@@ -35,6 +36,7 @@ static void usage(FILE *to) {
 }
 
 int main(int argc, char **argv) {
+    signals_install();
     if (argc < 2) {
         fprintf(stderr, "lfm2: no command given; `lfm2 --help` lists them\n");
         return 2;

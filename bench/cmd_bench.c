@@ -1,4 +1,5 @@
 /* cmd_bench: options, models, limits before and after, the timed run, output and record. */
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "bench/throughput.h"
 #include "bench/throughput_print.h"
 
-enum { MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8, COMPARED_REPETITIONS = 10 };
+enum { UNSET = INT_MIN, MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8, COMPARED_REPETITIONS = 10 };
 
 struct bench_command {
     /* as given */
@@ -130,7 +131,7 @@ static enum status read_comparison(struct bench_command *c, struct error *e) {
     if (n->compare && c->against) return fail(e, ERR_ARG, "bench: give --baseline or --against, not both");
     if ((n->compare || c->against) && strcmp(c->format, "md") != 0 && strcmp(c->format, "json") != 0)
         return fail(e, ERR_ARG, "bench: -o %s: a comparison prints as md or json", c->format);
-    if (c->repetitions == 0 && !c->preset) c->repetitions = COMPARED_REPETITIONS;
+    if (c->repetitions == UNSET && !c->preset) c->repetitions = COMPARED_REPETITIONS;
     machine_host(&c->host);
     if (n->compare) TRY(baseline_open(&c->baseline, n->folder, n->compare, "bench", &c->host, e));
     if (n->save) TRY(baseline_check(n->folder, n->save, &c->host, e));
@@ -153,8 +154,8 @@ static enum status read_options(struct bench_command *c, struct error *e) {
     TRY(int_list_parse(&c->batch_list, c->batches ? c->batches : "2048", "-b", e));
     TRY(check_range(&c->batch_list, "-b", 1 << 20, e));
     TRY(read_comparison(c, e));
-    if (c->repetitions == 0) c->repetitions = c->preset ? c->preset->repetitions : 5;
-    if (c->repetitions < 0) return fail(e, ERR_ARG, "bench: -r %d: expected at least 1", c->repetitions);
+    if (c->repetitions == UNSET) c->repetitions = c->preset ? c->preset->repetitions : 5;
+    if (c->repetitions < 1) return fail(e, ERR_ARG, "bench: -r %d: expected at least 1", c->repetitions);
     if (c->max_seconds == 0 && c->preset) c->max_seconds = c->preset->max_seconds;
     if (c->max_seconds < 0 || c->delay < 0) return fail(e, ERR_ARG, "bench: times cannot be negative");
     for (const char *list = c->engines; next_word(&list, word, sizeof word);) {
@@ -188,6 +189,22 @@ static void name_apart(const struct bench_command *c, struct model_row *row) {
     }
 }
 
+/* Beyond the model's own context positions mean nothing, and the memory they would take may not be there. */
+static enum status check_context(const struct bench_command *c, const struct model *m, struct error *e) {
+    char name[64];
+    for (int i = 0; i < c->tests.n; i++) {
+        const struct bench_test *t = &c->tests.v[i];
+        int64_t tokens = (int64_t)t->n_depth + t->n_prompt + t->n_gen;
+        bench_test_name(t, name, sizeof name);
+        if (tokens > m->config.context_length)
+            return fail(e, ERR_ARG,
+                        "%s: %s takes more than the model's context (found %lld tokens, expected at "
+                        "most %d)",
+                        m->path, name, (long long)tokens, m->config.context_length);
+    }
+    return OK;
+}
+
 static enum status open_models(struct bench_command *c, struct error *e) {
     char path[4096];
     const char *packed = c->packed;
@@ -195,6 +212,7 @@ static enum status open_models(struct bench_command *c, struct error *e) {
         if (c->n_models == MAX_MODELS) return fail(e, ERR_ARG, "bench: more than %d models", MAX_MODELS);
         int64_t t0 = now_ns();
         TRY(model_open_lora(&c->model_list[c->n_models], path, c->lora, e));
+        TRY(check_context(c, c->model_list[c->n_models], e));
         char *beside = c->packed_list[c->n_models];
         if (!next_word(&packed, beside, sizeof c->packed_list[0]) || strcmp(beside, "-") == 0) beside = NULL;
         struct model *m = c->model_list[c->n_models++];
@@ -356,7 +374,7 @@ static int outputs_differ(const struct bench_command *c) {
 
 int cmd_bench(int argc, char **argv) {
     static struct bench_command c = {
-        .engines = "optimized", .format = "md", .seed = 1, .names.folder = "baselines"};
+        .engines = "optimized", .format = "md", .seed = 1, .repetitions = UNSET, .names.folder = "baselines"};
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &c.models, "A,B", "model files, timed interleaved"},
         {"--packed", OPTION_TEXT, &c.packed, "A,B",

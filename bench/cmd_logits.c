@@ -1,4 +1,5 @@
 /* cmd_logits: `lfm2 logits` runs one engine on given ids and stores what it computed. */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,6 +53,18 @@ static enum status feed_all(const struct engine *engine, struct session *s, cons
     return OK;
 }
 
+/* A file of NaN would compare as different from everything, much later. */
+static enum status check_finite(const char *path, const float *logits, int rows, size_t V, struct error *e) {
+    for (int r = 0; r < rows; r++)
+        for (size_t i = 0; i < V; i++)
+            if (!isfinite(logits[(size_t)r * V + i]))
+                return fail(e, ERR_FORMAT,
+                            "%s: computes logits that are not finite (found %g in row %d); its "
+                            "weights are broken",
+                            path, (double)logits[(size_t)r * V + i], r);
+    return OK;
+}
+
 static enum status write_file(const struct arguments *a, const struct model *m, const float *logits, int rows,
                               const int32_t *ids, int n, struct error *e) {
     struct golden *g;
@@ -79,6 +92,7 @@ static enum status run_model(const struct arguments *a, const struct model *m, c
     if (status == OK) status = engine->open(&s, m, &options, e);
     if (status == OK) status = feed_all(engine, s, ids, n, a->batch ? a->batch : 512, a->all, logits, V, e);
     if (s) engine->close(s);
+    if (status == OK) status = check_finite(a->model, logits, rows, V, e);
     if (status == OK) status = write_file(a, m, logits, rows, ids, n, e);
     free(logits);
     return status;

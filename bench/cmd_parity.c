@@ -165,6 +165,9 @@ static enum status one_model(const char *path, const struct arguments *a, json_t
     int32_t *ids = NULL;
     enum status st = model_open_lora(&m, path, a->lora, e);
     if (st == OK) st = choose_ids(a, m, &o, &ids, e);
+    if (st == OK && o.n_prefill + o.n_decode > m->config.context_length)
+        st = fail(e, ERR_ARG, "%s: more tokens than the model's context (found %d + %d, expected at most %d)",
+                  path, o.n_prefill, o.n_decode, m->config.context_length);
     if (st == OK) st = parity_run(&r, m, &o, e);
     progress_end(&watch.progress);
     if (st == OK) st = present(a, m, &r, all, e);

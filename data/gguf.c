@@ -12,18 +12,20 @@ enum {
     MAX_ENTRIES = 1 << 20,
     MAX_KEY = 65535, /* the format's own limit */
     MAX_STRING = 1 << 30,
+    MAX_HEADER = 1 << 30,
     MIN_KV_BYTES = 8 + 1 + 4 + 1,
     MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8,
 };
 
 struct cursor {
     const struct gguf *g;
-    uint64_t at; /* <= g->size */
+    const uint8_t *bytes; /* of the file's start */
+    uint64_t at, end;     /* at <= end */
     struct error *e;
 };
 
 static uint64_t left(const struct cursor *c) {
-    return c->g->size - c->at;
+    return c->end - c->at;
 }
 
 static enum status need(const struct cursor *c, uint64_t n, const char *what) {
@@ -35,14 +37,14 @@ static enum status need(const struct cursor *c, uint64_t n, const char *what) {
 
 static enum status read_u32(struct cursor *c, uint32_t *v, const char *what) {
     TRY(need(c, sizeof *v, what));
-    memcpy(v, c->g->map + c->at, sizeof *v);
+    memcpy(v, c->bytes + c->at, sizeof *v);
     c->at += sizeof *v;
     return OK;
 }
 
 static enum status read_u64(struct cursor *c, uint64_t *v, const char *what) {
     TRY(need(c, sizeof *v, what));
-    memcpy(v, c->g->map + c->at, sizeof *v);
+    memcpy(v, c->bytes + c->at, sizeof *v);
     c->at += sizeof *v;
     return OK;
 }
@@ -54,7 +56,7 @@ static enum status read_string(struct cursor *c, struct gguf_string *s, const ch
                     "%s: %s: string too long (found %" PRIu64 " bytes, expected at most %d)", c->g->path,
                     what, s->size, MAX_STRING);
     TRY(need(c, s->size, what));
-    s->data = (const char *)c->g->map + c->at;
+    s->data = (const char *)c->bytes + c->at;
     c->at += s->size;
     return OK;
 }
@@ -111,14 +113,14 @@ static enum status skip_values(struct cursor *c, struct gguf_kv *kv, const char 
                     "%s: %s: file ends inside the value (found %" PRIu64 " bytes left for %" PRIu64
                     " values of at least %" PRIu64 ")",
                     c->g->path, what, left(c), kv->count, smallest);
-    kv->data = c->g->map + c->at;
+    kv->data = c->bytes + c->at;
     if (size) {
         c->at += kv->count * size;
     } else {
         struct gguf_string s;
         for (uint64_t i = 0; i < kv->count; i++) TRY(read_string(c, &s, what));
     }
-    kv->size = (uint64_t)(c->g->map + c->at - kv->data);
+    kv->size = (uint64_t)(c->bytes + c->at - kv->data);
     if (kv->element == GGUF_BOOL)
         for (uint64_t i = 0; i < kv->count; i++)
             if (kv->data[i] > 1)
@@ -316,8 +318,8 @@ static enum status check_split(const struct gguf *g, struct error *e) {
     return OK;
 }
 
-static enum status parse(struct gguf *g, struct error *e) {
-    struct cursor c = {.g = g, .e = e};
+static enum status parse(struct gguf *g, const uint8_t *bytes, uint64_t size, struct error *e) {
+    struct cursor c = {.g = g, .bytes = bytes, .end = size, .e = e};
     TRY(read_header(&c, g));
     for (uint64_t i = 0; i < g->n_kv; i++) TRY(read_kv(&c, &g->kv[i], i));
     TRY(check_duplicate_keys(g, e));
@@ -336,9 +338,26 @@ static enum status parse(struct gguf *g, struct error *e) {
     return gguf_sort_names(g, e);
 }
 
-/* Parses g->map; on failure everything is given back. */
+/* Strings and numbers are read again after they were checked, and somebody may write to a mapped file
+ * meanwhile. So the header is copied, and what is kept is the copy, checked. */
+static enum status parse_copy(struct gguf *g, struct error *e) {
+    uint64_t size = g->data_offset;
+    if (size > MAX_HEADER)
+        return fail(e, ERR_UNSUPPORTED, "%s: header too large (found %" PRIu64 " bytes, expected at most %d)",
+                    g->path, size, MAX_HEADER);
+    g->bytes = malloc(size);
+    if (!g->bytes)
+        return fail(e, ERR_MEMORY, "%s: out of memory for a header of %" PRIu64 " bytes", g->path, size);
+    memcpy(g->bytes, g->map, size);
+    free(g->kv), free(g->tensors), free(g->by_name);
+    g->kv = NULL, g->tensors = NULL, g->by_name = NULL;
+    return parse(g, g->bytes, size, e);
+}
+
+/* On failure everything is given back. */
 static enum status finish_open(struct gguf **out, struct gguf *g, enum status status, struct error *e) {
-    if (status == OK) status = parse(g, e);
+    if (status == OK) status = parse(g, g->map, g->size, e);
+    if (status == OK && g->file.data) status = parse_copy(g, e);
     if (status == OK)
         *out = g;
     else

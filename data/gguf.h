@@ -1,6 +1,6 @@
 /* gguf: reads the container format GGUF, versions 2 and 3
  * (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The file is memory-mapped and nothing is
- * copied but the directory: strings and tensor data point into the map. Every count, size and offset is
+ * copied but the header: tensor data point into the map. Every count, size and offset is
  * checked before it is used, since files come from strangers; what the keys and tensors mean is the business
  * of data/model.c. */
 #ifndef DATA_GGUF_H
@@ -63,8 +63,8 @@ struct gguf_tensor {
 struct gguf {
     char path[4096];
     struct mapped file;
-    uint8_t *bytes;     /* instead of a file: gguf_of_bytes */
-    const uint8_t *map; /* whichever of the two */
+    uint8_t *bytes;     /* a copy of the file's header, or all there is: gguf_of_bytes */
+    const uint8_t *map; /* the file, or bytes */
     uint64_t size;
     uint32_t version;
     uint32_t alignment;

@@ -10,6 +10,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "data/unfinished.h"
+
 enum { ALIGNMENT = 32 };
 
 struct bytes {
@@ -203,7 +205,9 @@ static enum status write_all(struct gguf_writer *w, const void *data, size_t n, 
     while (n) {
         ssize_t put = write(w->fd, p, n);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return fail(e, ERR_IO, "%s: cannot write: %s", w->temporary, strerror(errno));
+        if (put < 0) /* a source that is mapped can be cut short while it is copied */
+            return fail(e, ERR_IO, "%s: cannot write: %s", w->temporary,
+                        errno == EFAULT ? "the file it is copied from became shorter" : strerror(errno));
         p += put;
         n -= (size_t)put;
     }
@@ -233,6 +237,7 @@ enum status gguf_writer_begin(struct gguf_writer *w, struct error *e) {
     w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) return fail(e, ERR_IO, "%s: cannot create: %s", w->path, strerror(errno));
     w->created = 1;
+    unfinished_add(w->temporary);
     TRY(check_room(w, e));
     uint32_t start[2] = {0x46554747, 3}; /* "GGUF", version */
     uint64_t counts[2] = {w->n_tensors, w->n_kv};
@@ -280,13 +285,14 @@ enum status gguf_writer_finish(struct gguf_writer *w, struct error *e) {
     if (rename(w->temporary, w->path))
         return fail(e, ERR_IO, "%s: cannot rename: %s", w->path, strerror(errno));
     w->created = 0;
+    unfinished_done(w->temporary);
     return OK;
 }
 
 void gguf_writer_free(struct gguf_writer *w) {
     if (!w) return;
     if (w->fd >= 0) close(w->fd);
-    if (w->created) unlink(w->temporary);
+    if (w->created) unlink(w->temporary), unfinished_done(w->temporary);
     free(w->kv.data);
     free(w->infos.data);
     free(w->tensor_bytes);

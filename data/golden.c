@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/mapped.h"
+#include "data/unfinished.h"
+
 struct golden {
     hid_t file;
     char path[4096];
@@ -45,6 +48,7 @@ enum status golden_create(struct golden **out, const char *path, struct error *e
         *out = NULL;
         return fail(e, ERR_IO, "%s: cannot be created", path);
     }
+    unfinished_add(g->temporary);
     return OK;
 }
 
@@ -103,12 +107,14 @@ enum status golden_commit(struct golden *g, struct error *e) {
     else if (rename(g->temporary, g->path) != 0)
         status = fail(e, ERR_IO, "%s: cannot be put in place: %m", g->path);
     else
-        g->temporary[0] = 0;
+        unfinished_done(g->temporary), g->temporary[0] = 0;
     golden_close(g);
     return status;
 }
 
 enum status golden_open(struct golden **out, const char *path, struct error *e) {
+    *out = NULL;
+    TRY(regular_file(path, e));
     TRY(begin(out, path, e));
     (*out)->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if ((*out)->file >= 0) return OK;
@@ -203,6 +209,6 @@ enum status golden_read_i32(struct golden *g, const char *name, int rank, int64_
 void golden_close(struct golden *g) {
     if (!g) return;
     if (g->file >= 0) H5Fclose(g->file);
-    if (g->temporary[0]) unlink(g->temporary);
+    if (g->temporary[0]) unlink(g->temporary), unfinished_done(g->temporary);
     free(g);
 }

@@ -12,6 +12,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "data/mapped.h"
+#include "data/unfinished.h"
+
 /* Weights lie at a multiple of a huge page in the file and in memory, and are written in whole huge pages:
  * then a file system with large folios (ext4 since Linux 6.16) caches them as huge pages, which a mapping can
  * use as they are. With 4 KiB pages a virtual machine loses a quarter of its decode speed to page walks. */
@@ -109,6 +112,7 @@ enum status packed_create(struct packed_writer **out, const char *path, const st
     snprintf(w->temporary, sizeof w->temporary, "%s.%ld.tmp", w->path, (long)getpid());
     w->bytes = id->weights_bytes;
     w->data = -1;
+    unfinished_add(w->temporary);
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_alignment(access, HUGE, HUGE);
@@ -185,6 +189,7 @@ void packed_discard(struct packed_writer *w) {
     if (w->data >= 0) H5Dclose(w->data);
     if (w->file >= 0) H5Fclose(w->file);
     unlink(w->temporary); /* gone already after a commit */
+    unfinished_done(w->temporary);
     free(w->stage);
     free(w);
 }
@@ -258,12 +263,13 @@ static enum status map_weights(struct packed *out, const char *path, uint64_t of
     }
     madvise(map, length, MADV_HUGEPAGE); /* a hint: not every file system can */
     *out = (struct packed){map + (offset - first), room, length + HUGE};
+    mapped_name(out->map, out->map_bytes, path);
     return OK;
 }
 
 enum status packed_open(struct packed *out, const char *path, const struct packed_id *id, struct error *e) {
     memset(out, 0, sizeof *out);
-    if (access(path, R_OK)) return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
+    TRY(regular_file(path, e));
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file < 0) return fail(e, ERR_FORMAT, "%s: not an HDF5 file", path);
@@ -275,6 +281,6 @@ enum status packed_open(struct packed *out, const char *path, const struct packe
 }
 
 void packed_close(struct packed *p) {
-    if (p->map) munmap(p->map, p->map_bytes);
+    if (p->map) mapped_forget(p->map), munmap(p->map, p->map_bytes);
     memset(p, 0, sizeof *p);
 }

@@ -13,6 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/mapped.h"
+#include "data/unfinished.h"
+
 enum { MAX_TEXT = 60000, MAX_ROWS = 50000000, MAX_RUNS = 100000 };
 
 struct attribute {
@@ -272,6 +275,7 @@ static enum status append_locked(const char *path, int dir, const struct record 
     int fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0) return fail(e, ERR_IO, "%s: %s", temp, strerror(errno));
     enum status st = OK;
+    unfinished_add(temp);
     if (!is_new) st = copy_file(path, fd, temp, e);
     if (!st) st = add_run(temp, fd, is_new, path, r, name, e);
     if (!st && fchmod(fd, is_new ? 0644 : old.st_mode & 0777) != 0)
@@ -281,6 +285,7 @@ static enum status append_locked(const char *path, int dir, const struct record 
         unlink(temp);
     else
         fsync(dir);
+    unfinished_done(temp);
     close(fd);
     return st;
 }
@@ -313,7 +318,7 @@ enum status records_open(struct records *f, const char *path, struct error *e) {
     memset(f, 0, sizeof *f);
     f->file = -1;
     quiet();
-    if (access(path, R_OK) != 0) return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
+    TRY(regular_file(path, e));
     snprintf(f->path, sizeof f->path, "%s", path);
     f->file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (f->file < 0) return fail(e, ERR_FORMAT, "%s: not a record file (expected HDF5)", path);

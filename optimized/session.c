@@ -373,8 +373,9 @@ enum status session_open(struct session **out, const struct model *m, const stru
                          struct error *e) {
     *out = NULL;
     TRY(check_shapes(m, e));
-    if (o->threads < 0 || o->threads > 1024)
-        return fail(e, ERR_ARG, "threads must be 1..1024, or 0 for one per CPU (found %d)", o->threads);
+    if (o->threads < 0 || o->threads > MAX_THREADS)
+        return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", MAX_THREADS,
+                    o->threads);
     if (o->max_tokens < 0 || o->max_tokens > (1 << 24))
         return fail(e, ERR_ARG, "context must be 1..%d tokens (found %d)", 1 << 24, o->max_tokens);
     if (o->max_batch < 0) return fail(e, ERR_ARG, "batch must be positive (found %d)", o->max_batch);
@@ -472,7 +473,10 @@ static void write_one(struct session *s, struct matrix *m, const struct tensor *
 
 enum status session_pack(const struct model *m, const char *path, int threads,
                          void (*progress)(void *arg, double done), void *arg, struct error *e) {
-    struct session s = {.model = m, .c = &m->config, .threads = threads > 0 ? threads : pool_cpus()};
+    if (threads < 0 || threads > MAX_THREADS)
+        return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", MAX_THREADS,
+                    threads);
+    struct session s = {.model = m, .c = &m->config, .threads = threads ? threads : pool_cpus()};
     struct packing_file f = {.progress = progress, .progress_arg = arg, .e = e};
     enum status code = take_tables(&s, e);
     if (!code) code = pool_open(&s.pool, s.threads, 1, e);

@@ -1,0 +1,15 @@
+/* unfinished: the names of files that are being written and have not got their final name, so that a program
+ * that is told to end can remove them. The one list of this kind in a process; safe in threads and signal
+ * handlers. */
+#ifndef DATA_UNFINISHED_H
+#define DATA_UNFINISHED_H
+
+/* From now on the file is somebody's half work. A list that is full, or a name that is too long, is no error:
+ * the file is then left behind. */
+void unfinished_add(const char *path);
+/* It was renamed or removed. */
+void unfinished_done(const char *path);
+/* Removes the files. Calls nothing but unlink. */
+void unfinished_remove(void);
+
+#endif
