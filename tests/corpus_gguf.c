@@ -105,7 +105,7 @@ static void array_of(struct making *m, uint32_t element, uint64_t stated) {
     X(23, string_past_end, 2, "file ends inside", NULL, cut_text(m, "k", 1 << 28))                           \
     X(24, bool_2, 2, "bad bool (found 2", NULL, put_raw(m, "k", GGUF_BOOL, "\2", 1))                         \
     X(24, bool_255, 2, "bad bool (found 255", NULL, put_raw(m, "k", GGUF_BOOL, "\xff", 1))                   \
-    X(25, cut_in_value, 2, "file ends", NULL, m->im.keep = 1000)                                             \
+    X(25, cut_in_value, 2, "file ends", NULL, m->im.keep = 3000)                                             \
     X(26, alignment_0, 2, "alignment: bad value (found 0", NULL, image_u32(&m->im, "general.alignment", 0))  \
     X(26, alignment_13, 2, "alignment: bad value (found 13", NULL,                                           \
       image_u32(&m->im, "general.alignment", 13))                                                            \
