@@ -22,6 +22,55 @@ static const char convert_usage[] =
     "Writes a Hugging Face folder (config.json, safetensors, tokenizer) or a GGUF file as one GGUF file.\n"
     "--merge writes BASE + the sum of WEIGHT x (MODEL - BASE). All is computed in float32 and rounded once.";
 
+/* What both commands say about types of one's own and importance. */
+struct quality_options {
+    const char *type[CLASS_COUNT]; /* but CLASS_PATTERN's */
+    struct option_list patterns;   /* "REGEX=TYPE" */
+    const char *imatrix;
+    struct overrides overrides;
+    struct imatrix *matrix;
+};
+
+#define QUALITY_OPTIONS(q)                                                                                   \
+    {"--imatrix", OPTION_TEXT, &(q).imatrix, "FILE",                                                         \
+     "fit Q4_0 (and Q4_1) with this importance matrix, GGUF or .dat"},                                       \
+        {"--token-embedding-type", OPTION_TEXT, &(q).type[CLASS_EMBEDDING], "T", "of the embedding"},        \
+        {"--output-tensor-type", OPTION_TEXT, &(q).type[CLASS_HEAD], "T",                                    \
+         "of the head, which may be the embedding"},                                                         \
+        {"--tensor-type", OPTION_LIST, &(q).patterns, "REGEX=T",                                             \
+         "of matrices whose name matches; may be repeated, the first counts"},                               \
+        {"--experts-type", OPTION_TEXT, &(q).type[CLASS_EXPERTS], "T", "of the experts"},                    \
+        {"--dense-type", OPTION_TEXT, &(q).type[CLASS_DENSE], "T", "of dense layers' gate, up and down"},    \
+        {"--attention-type", OPTION_TEXT, &(q).type[CLASS_ATTENTION], "T", "of q, k, v and output"},         \
+        {"--conv-type", OPTION_TEXT, &(q).type[CLASS_CONV], "T", "of the convolutions' matrices"},           \
+        {"--router-type", OPTION_TEXT, &(q).type[CLASS_ROUTER], "T",                                         \
+         "round routers through this type (stored as F32; default: do not)"},                                \
+    {                                                                                                        \
+        "--taps-type", OPTION_TEXT, &(q).type[CLASS_TAPS], "T", "the same for the convolutions' taps"        \
+    }
+
+static void quality_free_options(struct quality_options *q) {
+    overrides_free(&q->overrides);
+    imatrix_close(q->matrix);
+}
+
+static enum status apply(struct quality_options *q, struct convert_options *o, struct error *e) {
+    for (int c = 0; c < CLASS_COUNT; c++)
+        if (q->type[c]) TRY(overrides_add(&q->overrides, (enum tensor_class)c, NULL, q->type[c], e));
+    for (int i = 0; i < q->patterns.n; i++) {
+        char pattern[256];
+        const char *text = q->patterns.at[i], *equals = strrchr(text, '=');
+        if (!equals || equals == text || (size_t)(equals - text) >= sizeof pattern)
+            return fail(e, ERR_ARG, "--tensor-type: expected REGEX=TYPE (found '%.64s')", text);
+        snprintf(pattern, sizeof pattern, "%.*s", (int)(equals - text), text);
+        TRY(overrides_add(&q->overrides, CLASS_PATTERN, pattern, equals + 1, e));
+    }
+    if (q->imatrix) TRY(imatrix_open(&q->matrix, q->imatrix, e));
+    o->overrides = q->overrides.n ? &q->overrides : NULL;
+    o->imatrix = q->matrix;
+    return OK;
+}
+
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -58,17 +107,19 @@ static int check(const char *cmd, const struct convert_options *o, const char *t
     return -1;
 }
 
-static int write_file(struct convert_options *o, struct error *e) {
+static int write_file(struct convert_options *o, struct quality_options *q, struct error *e) {
     struct shown shown = {.start = seconds()};
     struct convert_result r;
     o->progress = show;
     o->progress_arg = &shown;
-    enum status status = convert_write(o, &r, e);
+    enum status status = apply(q, o, e);
+    if (status == OK) status = convert_write(o, &r, e);
     progress_end(&shown.line);
     if (status != OK) return cmd_fail(e);
     printf("%s: %s, %.4g million weights, %.3f GB from %.3f GB, %.1f s\n", o->out,
            o->recipe ? o->recipe->name : "types kept", (double)r.n_params * 1e-6, (double)r.out_bytes * 1e-9,
            (double)r.in_bytes * 1e-9, seconds() - shown.start);
+    if (o->imatrix) printf("%d tensors fitted with %s\n", r.n_weighted, q->imatrix);
     if (r.n_fallback)
         printf("%d tensors have rows that do not fit the blocks of their type: they became Q8_0 or F16\n",
                r.n_fallback);
@@ -80,11 +131,13 @@ int cmd_quantize(int argc, char **argv) {
     const char *words[4] = {0};
     int n = 0, force = 0;
     struct convert_options o = {.threads = available_cpus()};
+    struct quality_options q = {0};
     struct error e = {0};
     const struct option_spec specs[] = {
         {"--allow-requantize", OPTION_FLAG, &o.allow_requantize, NULL,
          "round weights a second time when IN is quantised already"},
         {"-t,--threads", OPTION_INT, &o.threads, "N", "threads (default: all CPUs), also as the last word"},
+        QUALITY_OPTIONS(q),
         {"--force", OPTION_FLAG, &force, NULL, "replace OUT.gguf when it exists"},
         {0},
     };
@@ -109,13 +162,16 @@ int cmd_quantize(int argc, char **argv) {
     o.in = words[0];
     o.out = words[1];
     o.recipe = recipe_by_name(words[2]);
-    return check("quantize", &o, words[2], force, &e) ? cmd_fail(&e) : write_file(&o, &e);
+    int code = check("quantize", &o, words[2], force, &e) ? cmd_fail(&e) : write_file(&o, &q, &e);
+    quality_free_options(&q);
+    return code;
 }
 
 int cmd_convert(int argc, char **argv) {
     const char *in = NULL, *type = NULL, *base = NULL;
     int n = 0, force = 0;
     struct convert_options o = {.threads = available_cpus()};
+    struct quality_options q = {0};
     struct error e = {0};
     const struct option_spec specs[] = {
         {"-o,--output", OPTION_TEXT, &o.out, "FILE", "the GGUF file to write"},
@@ -128,6 +184,7 @@ int cmd_convert(int argc, char **argv) {
         {"--allow-requantize", OPTION_FLAG, &o.allow_requantize, NULL,
          "round weights a second time when IN is quantised already"},
         {"-t,--threads", OPTION_INT, &o.threads, "N", "threads (default: all CPUs)"},
+        QUALITY_OPTIONS(q),
         {"--force", OPTION_FLAG, &force, NULL, "replace the output when it exists"},
         {0},
     };
@@ -146,5 +203,7 @@ int cmd_convert(int argc, char **argv) {
     if (e.code) return cmd_fail(&e);
     o.in = in ? in : base;
     o.recipe = type ? recipe_by_name(type) : NULL;
-    return check("convert", &o, type, force, &e) ? cmd_fail(&e) : write_file(&o, &e);
+    int code = check("convert", &o, type, force, &e) ? cmd_fail(&e) : write_file(&o, &q, &e);
+    quality_free_options(&q);
+    return code;
 }

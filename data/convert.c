@@ -10,6 +10,7 @@
 
 #include "data/hf.h"
 #include "data/pipeline.h"
+#include "data/quant_weighted.h"
 #include "data/source.h"
 #include "data/tokenizer.h"
 
@@ -20,6 +21,8 @@ struct job {
     struct source source;
     const struct gguf *g;    /* of source.base */
     enum tensor_type *types; /* [n_tensors], of the output */
+    enum tensor_type *round; /* [n_tensors], what values are rounded through before; F32: nothing */
+    const float **weights;   /* [n_tensors], of the importance matrix; NULL: none */
     int64_t *first_piece;    /* [n_tensors + 1] */
     struct convert_result result;
 };
@@ -34,14 +37,40 @@ static int64_t rows_per_piece(const struct gguf_tensor *t) {
 
 /* ---- plan ---- */
 
+/* The user's own type of a tensor, in place of the recipe's. */
+static void override_type(struct job *job, const struct recipe_facts *facts, uint64_t i, int *misfit) {
+    const struct gguf_tensor *t = &job->g->tensors[i];
+    int keeps = recipe_keeps(t);
+    const enum tensor_type *own = overrides_find(job->o->overrides, t->name, facts->tied, keeps);
+    if (!own) return;
+    *misfit = t->dims[0] % type_info(*own)->block != 0;
+    enum tensor_type type = !*misfit ? *own : t->dims[0] % 32 == 0 ? TYPE_Q8_0 : TYPE_F16;
+    if (keeps)
+        job->round[i] = type;
+    else
+        job->types[i] = type;
+}
+
+/* Whether a tensor's bytes are copied as they are. */
+static int is_copied(const struct job *job, uint64_t i) {
+    return job->g->tensors[i].type == job->types[i] && job->round[i] == TYPE_F32 &&
+           source_is_plain(&job->source, i);
+}
+
 static enum status choose_type(struct job *job, const struct recipe_facts *facts, uint64_t i,
                                struct error *e) {
     const struct gguf_tensor *t = &job->g->tensors[i];
     const struct recipe *r = job->o->recipe;
     int misfit = 0;
     job->types[i] = r ? recipe_type(r, facts, job->g, t, &misfit) : t->type;
+    job->round[i] = TYPE_F32;
+    if (job->o->overrides) override_type(job, facts, i, &misfit);
     job->result.n_fallback += misfit;
-    int plain = t->type == job->types[i] && source_is_plain(&job->source, i);
+    int plain = is_copied(job, i);
+    if (job->o->imatrix && (job->types[i] == TYPE_Q4_0 || job->types[i] == TYPE_Q4_1) && !plain) {
+        TRY(imatrix_find(job->o->imatrix, t, &job->weights[i], e));
+        job->result.n_weighted += job->weights[i] != NULL;
+    }
     if (is_quantised(t->type) && is_quantised(job->types[i]) && !plain && !job->o->allow_requantize)
         return fail(
             e, ERR_ARG,
@@ -56,10 +85,18 @@ static enum status choose_type(struct job *job, const struct recipe_facts *facts
 static enum status plan(struct job *job, struct error *e) {
     const struct config *c = &job->source.base->config;
     struct recipe_facts facts = recipe_facts_of(job->g, c->n_layers, c->n_experts);
+    facts.imatrix = job->o->imatrix != NULL;
+    job->round = calloc(job->g->n_tensors + 1, sizeof *job->round);
+    job->weights = calloc(job->g->n_tensors + 1, sizeof *job->weights);
     job->types = calloc(job->g->n_tensors + 1, sizeof *job->types);
     job->first_piece = calloc(job->g->n_tensors + 1, sizeof *job->first_piece);
-    if (!job->types || !job->first_piece) return fail(e, ERR_MEMORY, "%s: out of memory", job->o->in);
+    if (!job->types || !job->first_piece || !job->round || !job->weights)
+        return fail(e, ERR_MEMORY, "%s: out of memory", job->o->in);
     for (uint64_t i = 0; i < job->g->n_tensors; i++) TRY(choose_type(job, &facts, i, e));
+    if (job->o->overrides) TRY(overrides_check_used(job->o->overrides, job->g->path, e));
+    if (job->o->imatrix && job->result.n_weighted == 0)
+        return fail(e, ERR_SHAPE, "%s: has nothing for the matrices of %s that become Q4_0",
+                    job->o->imatrix->path, job->g->path);
     return OK;
 }
 
@@ -86,12 +123,22 @@ static int is_tokens_own(const struct gguf_kv *kv, const struct tokenizer *t) {
            (key_is(kv, "tokenizer.ggml.padding_token_id") && tokenizer_pad(t) >= 0);
 }
 
+/* What llama-quantize notes about the importance matrix. */
+static void put_imatrix_keys(const struct imatrix *m, struct gguf_writer *w) {
+    const char *slash = strrchr(m->path, '/');
+    gguf_put_string(w, "quantize.imatrix.file", slash ? slash + 1 : m->path);
+    if (*m->dataset) gguf_put_string(w, "quantize.imatrix.dataset", m->dataset);
+    gguf_put_u32(w, "quantize.imatrix.entries_count", (uint32_t)m->n);
+    if (m->chunks > 0) gguf_put_u32(w, "quantize.imatrix.chunks_count", (uint32_t)m->chunks);
+}
+
 /* All keys but those that say how the input file was written. tokenizer: of a folder; NULL: none. */
 static void copy_keys(struct job *job, struct gguf_writer *w, const struct tokenizer *tokenizer) {
     int numbered = 0;
     for (uint64_t i = 0; i < job->g->n_kv; i++) {
         const struct gguf_kv *kv = &job->g->kv[i];
         if (key_is(kv, "general.alignment") || key_is(kv, "split.")) continue;
+        if (key_is(kv, "quantize.imatrix.") && job->o->imatrix) continue;
         if (key_is(kv, "general.file_type") && (job->o->recipe || kv->type != GGUF_U32)) continue;
         if (key_is(kv, "general.quantization_version")) continue;
         if (tokenizer && is_tokens_own(kv, tokenizer)) continue;
@@ -102,6 +149,7 @@ static void copy_keys(struct job *job, struct gguf_writer *w, const struct token
         gguf_put_string(w, "general.name", job->source.base->config.name);
     if (!numbered) gguf_put_u32(w, "general.file_type", file_type(job));
     gguf_put_u32(w, "general.quantization_version", 2);
+    if (job->o->imatrix) put_imatrix_keys(job->o->imatrix, w);
 }
 
 static int has_tokenizer(const char *folder) {
@@ -149,8 +197,15 @@ static int all_finite(const float *x, int64_t n) {
 static enum status make_row(const struct job *job, uint64_t t, int64_t row, float *rows, uint8_t *out,
                             struct error *e) {
     int64_t n = job->g->tensors[t].dims[0];
+    const struct gguf_tensor *tensor = &job->g->tensors[t];
+    const float *weights = job->weights[t];
     source_row(&job->source, t, row, rows, rows + n);
-    quantize_row(job->types[t], rows, out, n);
+    if (job->round[t] != TYPE_F32) { /* a row of any type is shorter than one of float32 */
+        quantize_row(job->round[t], rows, rows + n, n);
+        dequantize_row(job->round[t], rows + n, rows, n);
+    }
+    if (weights) weights += row / tensor->dims[1] * n;
+    quantize_row_weighted(job->types[t], rows, weights, out, n);
     dequantize_row(job->types[t], out, rows + n, n);
     return all_finite(rows, n) && all_finite(rows + n, n) ? OK : not_finite(job, t, row, e);
 }
@@ -170,7 +225,7 @@ static enum status make_piece(void *arg, int64_t piece, uint8_t *out, size_t *n_
     if (last > gguf_tensor_rows(t)) last = gguf_tensor_rows(t);
     size_t row_bytes = type_row_bytes(job->types[low], t->dims[0]);
     *n_bytes = (size_t)(last - first) * row_bytes;
-    int plain = t->type == job->types[low] && source_is_plain(&job->source, low);
+    int plain = is_copied(job, low);
     float *rows = plain ? NULL : malloc(3 * (size_t)t->dims[0] * sizeof *rows);
     if (!plain && !rows) return fail(e, ERR_MEMORY, "%s: out of memory", job->g->path);
     enum status status = OK;
@@ -226,6 +281,8 @@ enum status convert_write(const struct convert_options *o, struct convert_result
     source_close(&job.source);
     free(job.types);
     free(job.first_piece);
+    free(job.round);
+    free(job.weights);
     if (result) *result = job.result;
     return status;
 }

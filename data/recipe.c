@@ -45,7 +45,7 @@ static int ends_with(const char *name, const char *end) {
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-static int keeps_type(const struct gguf_tensor *t) {
+int recipe_keeps(const struct gguf_tensor *t) {
     return (t->dims[1] == 1 && t->dims[2] == 1) || !ends_with(t->name, "weight") ||
            strstr(t->name, "_norm.weight") || strstr(t->name, "ffn_gate_inp.weight") ||
            strstr(t->name, "shortconv.conv.weight");
@@ -83,13 +83,16 @@ static enum tensor_type choose(const struct recipe *r, const struct recipe_facts
         return TYPE_Q5_K;
     if (r->finer && is_layer_tensor(t->name, "ffn_down") && is_chosen(layer_of(t->name), f->n_layers))
         return TYPE_Q6_K;
+    if (f->imatrix && r->matrix == TYPE_Q4_0 && is_layer_tensor(t->name, "ffn_down") &&
+        layer_of(t->name) < f->n_layers / 8)
+        return TYPE_Q4_1;
     return r->matrix;
 }
 
 enum tensor_type recipe_type(const struct recipe *r, const struct recipe_facts *f, const struct gguf *g,
                              const struct gguf_tensor *t, int *misfit) {
     *misfit = 0;
-    if (keeps_type(t)) return t->type;
+    if (recipe_keeps(t)) return t->type;
     enum tensor_type type = is_quantised(r->matrix) ? choose(r, f, g, t) : r->matrix;
     *misfit = t->dims[0] % type_info(type)->block != 0;
     if (!*misfit) return type;

@@ -22,6 +22,8 @@ struct recipe_facts {
     int n_layers, n_experts; /* n_experts 0 without experts */
     int n_attention;         /* layers with attn_v */
     int tied;                /* 1: no output.weight */
+    int imatrix;             /* 1: with an importance matrix: Q4_0 makes ffn_down of the first eighth of the
+                              * layers Q4_1 */
 };
 struct recipe_facts recipe_facts_of(const struct gguf *g, int n_layers, int n_experts);
 
@@ -31,5 +33,8 @@ struct recipe_facts recipe_facts_of(const struct gguf *g, int n_layers, int n_ex
  * *misfit becomes 1 when that happened, else 0. */
 enum tensor_type recipe_type(const struct recipe *r, const struct recipe_facts *f, const struct gguf *g,
                              const struct gguf_tensor *t, int *misfit);
+
+/* 1: recipes leave this tensor as it is. */
+int recipe_keeps(const struct gguf_tensor *t);
 
 #endif
