@@ -23,6 +23,7 @@ CMD(tokenize)
 CMD(run)
 CMD(chat)
 CMD(perplexity)
+CMD(imatrix)
 #undef CMD
 
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */

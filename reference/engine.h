@@ -40,6 +40,9 @@ typedef void tap_fn(void *arg, const struct tap_event *event);
 /* Replaces the k experts [k] of a token by those to use, ascending and different, each in [0, E). */
 typedef void route_fn(void *arg, int layer, int position, int32_t *experts);
 
+/* The input x [n, w->cols] of a product with a matrix w of the model, which is about to be computed. */
+typedef void input_fn(void *arg, const struct tensor *w, const float *x, int n);
+
 struct engine_options {
     int threads;        /* 0: one per available CPU */
     int max_tokens;     /* positions the session can hold; 0: 4096. Memory is taken for them in open */
@@ -53,6 +56,9 @@ struct engine_options {
                       * TAP_ROUTER reported the engine's own choice; weights are those of the experts used. So
                       * that a near-tie in one engine's router does not hide what else differs */
     void *route_arg;
+    input_fn *input; /* NULL: none. reference: called for every product, of an expert with its own tokens;
+                      * the optimized engine does not call it */
+    void *input_arg;
 };
 
 struct session; /* each engine has its own */

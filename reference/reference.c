@@ -38,6 +38,8 @@ struct session {
     void *tap_arg;
     route_fn *route;
     void *route_arg;
+    input_fn *input;
+    void *input_arg;
     struct memory *memory; /* [L] */
 
     /* Activations of one batch of n <= max_batch tokens. */
@@ -68,14 +70,20 @@ static void report(const struct session *s, enum tap_point point, int layer, con
     s->tap(s->tap_arg, &event);
 }
 
+/* y [n, rows] = x [n, cols] w^T */
+static void multiply(struct session *s, const struct tensor *w, const float *x, int n, float *y) {
+    if (s->input) s->input(s->input_arg, w, x, n);
+    ref_matmul(&s->workers, w, x, n, y);
+}
+
 /* ---- the forward pass ---- */
 
 /* B, C, x = split(in_proj(u));  y = out_proj(C * conv(B*x)) */
 static void mixer_conv(struct session *s, const struct layer *l, struct memory *m, int n) {
     const struct config *c = &s->model->config;
-    ref_matmul(&s->workers, &l->conv_in, s->u, n, s->bcx);
+    multiply(s, &l->conv_in, s->u, n, s->bcx);
     ref_short_conv(s->bcx, &l->conv_taps, m->conv, n, c->n_embd, s->mixed);
-    ref_matmul(&s->workers, &l->conv_out, s->mixed, n, s->y);
+    multiply(s, &l->conv_out, s->mixed, n, s->y);
 }
 
 /* q, k: normed per head, then rotated;  y = o softmax(q k^T / sqrt(d)) v.  New keys and values are computed
@@ -86,23 +94,23 @@ static void mixer_attention(struct session *s, const struct layer *l, struct mem
     size_t end = (size_t)s->position * (size_t)G * (size_t)d;
     float *q = s->q, *k = m->keys + end, *v = m->values + end;
 
-    ref_matmul(&s->workers, &l->q, s->u, n, q);
-    ref_matmul(&s->workers, &l->k, s->u, n, k);
-    ref_matmul(&s->workers, &l->v, s->u, n, v);
+    multiply(s, &l->q, s->u, n, q);
+    multiply(s, &l->k, s->u, n, k);
+    multiply(s, &l->v, s->u, n, v);
     ref_rmsnorm(q, &l->q_norm, c->norm_eps, (int64_t)n * H, d, q);
     ref_rmsnorm(k, &l->k_norm, c->norm_eps, (int64_t)n * G, d, k);
     ref_rope(q, n, H, d, s->position, c->rope_theta);
     ref_rope(k, n, G, d, s->position, c->rope_theta);
     ref_attention(&s->workers, q, m->keys, m->values, n, s->position, H, G, d, s->mixed);
-    ref_matmul(&s->workers, &l->o, s->mixed, n, s->y);
+    multiply(s, &l->o, s->mixed, n, s->y);
 }
 
 /* y = down(silu(gate u) * up u) */
 static void ffn_dense(struct session *s, const struct layer *l, int n) {
-    ref_matmul(&s->workers, &l->gate, s->u, n, s->gate);
-    ref_matmul(&s->workers, &l->up, s->u, n, s->up);
+    multiply(s, &l->gate, s->u, n, s->gate);
+    multiply(s, &l->up, s->u, n, s->up);
     ref_swiglu(s->gate, s->up, n * l->gate.rows);
-    ref_matmul(&s->workers, &l->down, s->gate, n, s->y);
+    multiply(s, &l->down, s->gate, n, s->y);
 }
 
 /* Copies the rows of u whose tokens chose expert e to expert_in. Returns how many. */
@@ -132,7 +140,7 @@ static void scatter_add(struct session *s, int count) {
  * the weights of each are read once for all of its tokens. */
 static void ffn_moe(struct session *s, const struct layer *l, int layer, int n) {
     const struct config *c = &s->model->config;
-    ref_matmul(&s->workers, &l->router, s->u, n, s->p);
+    multiply(s, &l->router, s->u, n, s->p);
     ref_router(s->p, l->router_bias.data, n, c->n_experts, c->n_experts_used, s->chosen);
     report(s, TAP_ROUTER, layer, s->p, n, c->n_experts);
     for (int t = 0; s->route && t < n; t++)
@@ -145,10 +153,10 @@ static void ffn_moe(struct session *s, const struct layer *l, int layer, int n) 
         const struct expert *x = &l->experts[e];
         int count = gather_tokens(s, e, n);
         if (count == 0) continue;
-        ref_matmul(&s->workers, &x->gate, s->expert_in, count, s->gate);
-        ref_matmul(&s->workers, &x->up, s->expert_in, count, s->up);
+        multiply(s, &x->gate, s->expert_in, count, s->gate);
+        multiply(s, &x->up, s->expert_in, count, s->up);
         ref_swiglu(s->gate, s->up, count * x->gate.rows);
-        ref_matmul(&s->workers, &x->down, s->gate, count, s->expert_out);
+        multiply(s, &x->down, s->gate, count, s->expert_out);
         scatter_add(s, count);
     }
 }
@@ -191,8 +199,7 @@ static void forward(struct session *s, const int32_t *ids, int n, float *logits,
 
     ref_rmsnorm(s->h, &m->norm, c->norm_eps, n, D, s->u);
     report(s, TAP_FINAL_NORM, c->n_layers, s->u, n, D);
-    if (n_logits > 0)
-        ref_matmul(&s->workers, &m->head, s->u + (size_t)(n - n_logits) * (size_t)D, n_logits, logits);
+    if (n_logits > 0) multiply(s, &m->head, s->u + (size_t)(n - n_logits) * (size_t)D, n_logits, logits);
     s->position += n;
 }
 
@@ -461,6 +468,8 @@ static enum status open_session(struct session **out, const struct model *m, con
     s->tap_arg = o->tap_arg;
     s->route = o->route;
     s->route_arg = o->route_arg;
+    s->input = o->input;
+    s->input_arg = o->input_arg;
     s->mark = -1;
     int64_t cols =
         larger(larger(c->n_embd, (int64_t)c->n_heads * c->head_dim), larger(c->n_ff, c->n_expert_ff));

@@ -77,9 +77,9 @@ static int run(const char *line, char *out, char *err, size_t size) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static const char *const commands[] = {"info",     "synth",   "logits",  "run",    "chat",
-                                       "tokenize", "parity",  "kernels", "limits", "bench",
-                                       "quantize", "convert", "pack",    "report", "perplexity"};
+static const char *const commands[] = {"info",   "synth",   "logits",     "run",    "chat",     "tokenize",
+                                       "parity", "kernels", "limits",     "bench",  "quantize", "convert",
+                                       "pack",   "report",  "perplexity", "imatrix"};
 
 /* What each command line's one line on stderr has to mention. */
 static const struct {
@@ -167,6 +167,14 @@ static const struct {
     {"tokenize -m text.gguf -p x -f y", "-f"},
     {"tokenize -m text.gguf --detokenize", "--ids"},
     {"tokenize -m text.gguf --ids 1", "--detokenize"},
+    {"imatrix", "-m"},
+    {"imatrix --wrong", "--wrong"},
+    {"imatrix -m a -f b -o cut.gguf", "--force"},
+    {"imatrix -m text.gguf -f b -o out.gguf", "text.gguf"},
+    {"quantize text.gguf out.gguf q4_0 --imatrix missing", "missing"},
+    {"quantize text.gguf out.gguf q4_0 --imatrix text.gguf", "text.gguf"},
+    {"quantize text.gguf out.gguf q4_0 --router-type q3", "--router-type"},
+    {"quantize text.gguf out.gguf q4_0 --tensor-type ffn", "REGEX=TYPE"},
     {"perplexity", "-m"},
     {"perplexity --wrong", "--wrong"},
     {"perplexity -m text.gguf", "-f"},
