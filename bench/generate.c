@@ -27,6 +27,7 @@ struct run {
     int32_t ends[MAX_ENDS]; /* tokens never to be chosen */
     int n_ends;
     /* prompt lookup */
+    int marked;            /* position of the session's mark; -1: not set here */
     int draft;             /* tokens to propose next time */
     double rate;           /* of accepted among proposed, recent ones count more */
     int pause, next_pause; /* tokens left without proposals */
@@ -34,7 +35,6 @@ struct run {
 
 void generator_free(struct generator *g) {
     tokens_free(&g->timeline);
-    snapshot_free(&g->snapshot);
     free(g->logits);
     g->logits = NULL;
 }
@@ -185,8 +185,10 @@ static enum status step(struct run *r) {
     int32_t ids[MAX_PENDING + 2 * LOOKUP_MAX + 1], *guess = ids + pending;
     int k = draft(r, pending, guess), accepted = 0;
     memcpy(ids, g->timeline.ids + first, (size_t)pending * sizeof *ids);
-    if (k > 0 && (!g->snapshot.data || g->snapshot.position != first))
-        TRY(g->engine->save(g->session, &g->snapshot, r->e));
+    if (k > 0 && r->marked != first) {
+        g->engine->mark(g->session);
+        r->marked = first;
+    }
     TRY(g->engine->feed(g->session, ids, pending + k, g->logits, k + 1, r->e));
     r->r->steps++;
     for (int row = 0; row <= k && !r->ended; row++) {
@@ -195,7 +197,7 @@ static enum status step(struct run *r) {
         accepted++;
     }
     if (k > 0) adapt(r, k, accepted);
-    return accepted < k ? g->engine->restore(g->session, &g->snapshot, r->e) : OK;
+    return accepted < k ? g->engine->rollback(g->session, r->e) : OK;
 }
 
 static enum status check(struct generator *g, const struct generate_options *o, struct error *e) {
@@ -217,10 +219,15 @@ enum status generate(struct generator *g, const struct generate_options *o, stru
                      struct error *e) {
     *result = (struct generate_result){0};
     TRY(check(g, o, e));
-    struct run r = {
-        .g = g, .o = o, .r = result, .e = e, .draft = o->lookup, .rate = 0.5, .next_pause = FIRST_PAUSE};
+    struct run r = {.g = g,
+                    .o = o,
+                    .r = result,
+                    .e = e,
+                    .marked = -1,
+                    .draft = o->lookup,
+                    .rate = 0.5,
+                    .next_pause = FIRST_PAUSE};
     if (o->ignore_eos) find_ends(&r);
-    g->snapshot.position = -1; /* of an earlier answer: the session may have been restored since */
     int64_t start = now_ns();
     enum status status = prefill(&r);
     result->prompt_ns = now_ns() - start;

@@ -28,7 +28,6 @@ struct generator {
     struct tokens timeline;
 
     float *logits; /* private */
-    struct snapshot snapshot;
 };
 void generator_free(struct generator *g); /* what generate took; not the parts it was given */
 
@@ -72,8 +71,9 @@ struct generate_result {
  * Prompt lookup proposes what followed the latest earlier place with the same last tokens, feeds it at once
  * and keeps what the sampler, asked token by token as without it, would have chosen: the text is the same for
  * every sampler as long as the engine's logits do not depend on how tokens are split over feeds, which holds
- * bit for bit in the optimized engine. A wrong guess costs a snapshot's restore, a copy of all keys and
- * values; proposals get shorter, and stop for a while, when few are right. */
+ * bit for bit in the optimized engine. The session's mark is used for going back after a wrong guess, which
+ * costs a feed of tokens that were fed before; proposals get shorter, and stop for a while, when few are
+ * right. */
 enum status generate(struct generator *g, const struct generate_options *o, struct generate_result *r,
                      struct error *e);
 
