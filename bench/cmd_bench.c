@@ -18,8 +18,8 @@ enum { UNSET = INT_MIN, MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8, C
 
 struct bench_command {
     /* as given */
-    const char *models, *prompts, *gens, *pairs, *depths, *batches, *threads, *engines, *format, *format_err,
-        *peers, *packed, *against, *lora;
+    const char *models, *prompts, *gens, *pairs, *depths, *parallel, *batches, *threads, *engines, *format,
+        *format_err, *peers, *packed, *against, *lora;
     struct baseline_options names;
     const char *preset_name, *record, *cpus;
     int repetitions, no_warmup, no_limits, show_lines, seed;
@@ -97,15 +97,16 @@ static enum status restrict_cpus(const char *hex, struct error *e) {
 }
 
 static enum status read_tests(struct bench_command *c, struct error *e) {
-    struct int_list p = {0}, n = {0}, pg = {0}, d = {0};
-    int own = c->prompts || c->gens || c->pairs || c->depths;
+    struct int_list p = {0}, n = {0}, pg = {0}, d = {0}, np = {0};
+    int own = c->prompts || c->gens || c->pairs || c->depths || c->parallel;
     if (c->preset_name) {
         c->preset = preset_by_name(c->preset_name);
         if (!c->preset)
             return fail(e, ERR_ARG, "bench: --preset %s: unknown (expected %s)", c->preset_name,
                         preset_names);
         if (own)
-            return fail(e, ERR_ARG, "bench: --preset names the tests; give it or -p, -n, -pg, -d, not both");
+            return fail(e, ERR_ARG,
+                        "bench: --preset names the tests; give it or -p, -n, -pg, -d, -np, not both");
         c->tests.n = c->preset->n;
         memcpy(c->tests.v, c->preset->tests, (size_t)c->preset->n * sizeof *c->tests.v);
         return OK;
@@ -114,7 +115,8 @@ static enum status read_tests(struct bench_command *c, struct error *e) {
     TRY(int_list_parse(&n, c->gens ? c->gens : "128", "-n", e));
     if (c->pairs) TRY(int_list_parse(&pg, c->pairs, "-pg", e));
     TRY(int_list_parse(&d, c->depths ? c->depths : "0", "-d", e));
-    return test_list_make(&c->tests, &p, &n, &pg, &d, e);
+    if (c->parallel) TRY(int_list_parse(&np, c->parallel, "-np", e));
+    return test_list_make(&c->tests, &p, &n, &pg, &d, &np, e);
 }
 
 static enum status check_range(const struct int_list *l, const char *what, int most, struct error *e) {
@@ -386,6 +388,8 @@ int cmd_bench(int argc, char **argv) {
         {"-n,--n-gen", OPTION_TEXT, &c.gens, "N,...", "numbers of tokens to decode (default: 128; 0: none)"},
         {"-pg", OPTION_TEXT, &c.pairs, "PP,TG", "prefill PP and decode TG in one test"},
         {"-d,--n-depth", OPTION_TEXT, &c.depths, "N,...", "tokens before the test, not timed (default: 0)"},
+        {"-np,--parallel", OPTION_TEXT, &c.parallel, "N,...",
+         "sequences decoded at once in the tests of -n; rows count\nthe tokens of all (default: 1)"},
         {"-b,--batch-size", OPTION_TEXT, &c.batches, "N,...", "tokens computed at once (default: 2048)"},
         {"-t,--threads", OPTION_TEXT, &c.threads, "N,...", "threads, pinned (default: one per CPU)"},
         {"-C,--cpu-mask", OPTION_TEXT, &c.cpus, "HEX", "CPUs to use, by bit"},

@@ -15,30 +15,30 @@ static void layer_sums(const struct model *m, double *expert_bytes, double *atte
     }
 }
 
-/* One feed of n tokens after `before` positions. */
-static struct test_cost feed_cost(const struct model *m, int n, double before) {
+/* One feed of n tokens to each of `sequences`, after `before` positions of each. */
+static struct test_cost feed_cost(const struct model *m, int sequences, int n, double before) {
     struct model_cost per = model_cost(m);
     double expert_bytes, attention_macs, all = per.bytes_per_token;
     layer_sums(m, &expert_bytes, &attention_macs);
     if (m->config.n_experts > 0) {
         double chosen = (double)m->config.n_experts_used / m->config.n_experts;
-        all += expert_bytes * (1 - pow(1 - chosen, n) - chosen);
+        all += expert_bytes * (1 - pow(1 - chosen, sequences * n) - chosen);
     }
     double seen = before + (n + 1) / 2.0; /* positions a token looks at, itself included */
     return (struct test_cost){
-        .bytes = all + per.kv_bytes_per_position * (before + n),
-        .macs = n * (per.macs_per_token + attention_macs * seen) + per.head_macs,
+        .bytes = all + sequences * per.kv_bytes_per_position * (before + n),
+        .macs = sequences * (n * (per.macs_per_token + attention_macs * seen) + per.head_macs),
     };
 }
 
 /* A decode of n tokens costs n times its middle one, all terms being linear in the position. */
 static struct test_cost gen_cost(const struct model *m, const struct bench_test *t) {
-    return feed_cost(m, 1, t->n_depth + t->n_prompt + (t->n_gen - 1) / 2.0);
+    return feed_cost(m, bench_test_sequences(t), 1, t->n_depth + t->n_prompt + (t->n_gen - 1) / 2.0);
 }
 
 struct test_cost test_cost(const struct model *m, const struct bench_test *t) {
     struct test_cost sum = {0, 0};
-    if (t->n_prompt) sum = feed_cost(m, t->n_prompt, t->n_depth);
+    if (t->n_prompt) sum = feed_cost(m, 1, t->n_prompt, t->n_depth);
     if (t->n_gen) {
         struct test_cost one = gen_cost(m, t);
         sum.bytes += one.bytes * t->n_gen;
@@ -53,7 +53,7 @@ double test_limit(const struct model *m, const struct bench_test *t, double read
     double ns = 0, reading = 0, multiplying = 0;
     *by = "";
     if (read <= 0 || int8 <= 0) return 0;
-    if (t->n_prompt) part[0] = feed_cost(m, t->n_prompt, t->n_depth);
+    if (t->n_prompt) part[0] = feed_cost(m, 1, t->n_prompt, t->n_depth);
     if (t->n_gen) part[1] = gen_cost(m, t);
     for (int i = 0; i < 2; i++) {
         double times = i ? t->n_gen : 1;
@@ -62,5 +62,5 @@ double test_limit(const struct model *m, const struct bench_test *t, double read
         multiplying += times * part[i].macs / int8;
     }
     *by = reading > multiplying ? "read" : "int8";
-    return ns > 0 ? (t->n_prompt + t->n_gen) / ns * 1e9 : 0;
+    return ns > 0 ? bench_test_tokens(t) / ns * 1e9 : 0;
 }

@@ -40,7 +40,7 @@ struct model_row {
 struct throughput_row {
     char engine[64]; /* "optimized", "reference", or the peer: "llama.cpp b1234 (llama-bench)" */
     char model[64];
-    char test[48]; /* "pp512", "tg128 @ d4096" */
+    char test[48]; /* "pp512", "tg128 @ d4096", "tg128 x8": 8 sequences at once, n_gen is then 8 * 128 */
     int64_t n_prompt, n_gen, n_depth;
     int64_t n_batch;
     int64_t threads;

@@ -115,6 +115,7 @@ static enum status read_parity(struct report_source *s, const struct records *f,
 }
 
 enum report_test report_test_of(const struct throughput_row *r) {
+    if (strstr(r->test, " x")) return TEST_MIXED; /* several sequences: another question */
     return r->n_gen == 0 ? TEST_PREFILL : r->n_prompt == 0 ? TEST_DECODE : TEST_MIXED;
 }
 

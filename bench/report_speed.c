@@ -159,7 +159,8 @@ static const struct throughput_row *find_protocol(const struct report_source *s,
     for (size_t i = 0; i < s->n_speeds; i++) {
         const struct throughput_row *r = &s->speeds[i];
         if (strcmp(r->model, model) || strcmp(r->engine, engine) || r->threads != threads ||
-            r->n_prompt != protocol[test].prompt || r->n_depth != protocol[test].depth)
+            r->n_prompt != protocol[test].prompt || r->n_depth != protocol[test].depth ||
+            report_test_of(r) == TEST_MIXED)
             continue;
         if (r->n_gen == protocol[test].gen) return r;
         if (r->n_gen && protocol[test].gen && !near) near = r;

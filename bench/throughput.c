@@ -17,10 +17,12 @@ enum { MAX_REPETITIONS = 1000, MAX_PEERS = 8, WARMUP_TOKENS = 512 };
 /* An opened subject. */
 struct runner {
     const struct subject *subject;
-    struct session *session;
+    struct session **sessions; /* [n_sessions]: one, and its forks for tests of several sequences */
+    int n_sessions;
+    struct part *parts;           /* [n_sessions] */
     const char *file;             /* for errors */
-    int32_t *ids;                 /* [max_tokens] the same for all tests, so that depths share prefixes */
-    float *logits;                /* [V] */
+    int32_t *ids;                 /* the same for all tests, so that depths share prefixes */
+    float *logits;                /* [n_sessions, V] */
     struct snapshot snapshot;     /* of the deepest prefix so far */
     double prefill_ns, decode_ns; /* per token, as last seen: for estimates */
     int64_t load_ns, first_token_ns, peak_rss, base_rss;
@@ -70,23 +72,28 @@ static void reset_peak(void) {
 /* ---- one runner ---- */
 
 static enum status feed(struct runner *r, const int32_t *ids, int n, int want_logits, struct error *e) {
-    return r->subject->engine->feed(r->session, ids, n, want_logits ? r->logits : NULL, want_logits, e);
+    return r->subject->engine->feed(r->sessions[0], ids, n, want_logits ? r->logits : NULL, want_logits, e);
 }
 
-static void hash_logits(const struct runner *r, char hex[65]) {
+static size_t output_size(const struct runner *r, const struct bench_test *t) {
+    return (size_t)bench_test_sequences(t) * (size_t)r->subject->model->config.n_vocab;
+}
+
+static void hash_logits(const struct runner *r, const struct bench_test *t, char hex[65]) {
     struct sha256_ctx ctx;
     uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_init(&ctx);
-    sha256_update(&ctx, (size_t)r->subject->model->config.n_vocab * sizeof(float),
-                  (const uint8_t *)r->logits);
+    sha256_update(&ctx, output_size(r, t) * sizeof(float), (const uint8_t *)r->logits);
     sha256_digest(&ctx, sizeof digest, digest);
     for (size_t i = 0; i < sizeof digest; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 }
 
-static enum status check_finite(const struct runner *r, const char *test, struct error *e) {
-    for (int i = 0; i < r->subject->model->config.n_vocab; i++)
+static enum status check_finite(const struct runner *r, const struct bench_test *t, struct error *e) {
+    char test[48];
+    bench_test_name(t, test, sizeof test);
+    for (size_t i = 0; i < output_size(r, t); i++)
         if (!isfinite(r->logits[i]))
-            return fail(e, ERR_FORMAT, "%s: %s: logit %d is %f (expected finite numbers)", r->file, test, i,
+            return fail(e, ERR_FORMAT, "%s: %s: logit %zu is %f (expected finite numbers)", r->file, test, i,
                         (double)r->logits[i]);
     return OK;
 }
@@ -95,7 +102,7 @@ static enum status check_finite(const struct runner *r, const char *test, struct
 static enum status warm_up(struct runner *r, int prompt, int64_t opened, struct error *e) {
     TRY(feed(r, r->ids, 1, 1, e));
     r->first_token_ns = r->subject->model_load_ns + now_ns() - opened;
-    r->subject->engine->reset(r->session);
+    r->subject->engine->reset(r->sessions[0]);
     int64_t t0 = now_ns();
     TRY(feed(r, r->ids, prompt, 1, e));
     int64_t t1 = now_ns();
@@ -107,12 +114,15 @@ static enum status warm_up(struct runner *r, int prompt, int64_t opened, struct 
 
 static enum status runner_open(struct runner *r, const struct throughput_options *o,
                                const struct subject *subject, struct error *e) {
-    int max_tokens = 2, longest = 1;
+    int max_tokens = 2, longest = 1, n_ids = 0;
+    r->n_sessions = 1;
     for (int i = 0; i < o->n_tests; i++) {
         const struct bench_test *t = &o->tests[i];
         int all = t->n_depth + t->n_prompt + t->n_gen;
         if (all > max_tokens) max_tokens = all;
         if (t->n_prompt > longest) longest = t->n_prompt;
+        if (t->n_depth + bench_test_tokens(t) > n_ids) n_ids = t->n_depth + bench_test_tokens(t);
+        if (bench_test_sequences(t) > r->n_sessions) r->n_sessions = bench_test_sequences(t);
     }
     if (longest > WARMUP_TOKENS) longest = WARMUP_TOKENS;
     if (max_tokens < longest + 1) max_tokens = longest + 1;
@@ -120,11 +130,15 @@ static enum status runner_open(struct runner *r, const struct throughput_options
     r->subject = subject;
     const char *slash = strrchr(subject->model->path, '/');
     r->file = slash ? slash + 1 : subject->model->path;
-    r->ids = malloc((size_t)max_tokens * sizeof *r->ids);
-    r->logits = malloc((size_t)c->n_vocab * sizeof *r->logits);
-    if (!r->ids || !r->logits) return fail(e, ERR_MEMORY, "bench: out of memory");
+    if (n_ids < max_tokens) n_ids = max_tokens;
+    r->ids = malloc((size_t)n_ids * sizeof *r->ids);
+    r->logits = malloc((size_t)r->n_sessions * (size_t)c->n_vocab * sizeof *r->logits);
+    r->sessions = calloc((size_t)r->n_sessions, sizeof *r->sessions);
+    r->parts = calloc((size_t)r->n_sessions, sizeof *r->parts);
+    if (!r->ids || !r->logits || !r->sessions || !r->parts)
+        return fail(e, ERR_MEMORY, "bench: out of memory");
     uint64_t state = o->seed;
-    for (int i = 0; i < max_tokens; i++) r->ids[i] = (int32_t)random_below(&state, (uint64_t)c->n_vocab);
+    for (int i = 0; i < n_ids; i++) r->ids[i] = (int32_t)random_below(&state, (uint64_t)c->n_vocab);
     if (c->bos_id >= 0 && c->bos_id < c->n_vocab) r->ids[0] = c->bos_id;
     r->base_rss = resident("VmRSS");
     reset_peak();
@@ -134,16 +148,20 @@ static enum status runner_open(struct runner *r, const struct throughput_options
                                      .max_batch = o->batch,
                                      .cpu_mask = o->cpu_mask,
                                      .packed = subject->packed};
-    TRY(subject->engine->open(&r->session, subject->model, &options, e));
+    TRY(subject->engine->open(&r->sessions[0], subject->model, &options, e));
+    for (int i = 1; i < r->n_sessions; i++) TRY(subject->engine->fork(&r->sessions[i], r->sessions[0], 0, e));
     r->load_ns = subject->model_load_ns + now_ns() - opened;
     if (!o->no_warmup) TRY(warm_up(r, longest, opened, e));
     r->peak_rss = resident("VmHWM") - r->base_rss;
-    subject->engine->describe(r->session, r->kernels, sizeof r->kernels);
+    subject->engine->describe(r->sessions[0], r->kernels, sizeof r->kernels);
     return OK;
 }
 
 static void runner_close(struct runner *r) {
-    if (r->session) r->subject->engine->close(r->session);
+    for (int i = r->n_sessions - 1; r->sessions && i >= 0; i--)
+        if (r->sessions[i]) r->subject->engine->close(r->sessions[i]);
+    free(r->sessions);
+    free(r->parts);
     snapshot_free(&r->snapshot);
     free(r->ids);
     free(r->logits);
@@ -154,16 +172,36 @@ static enum status go_to_depth(struct runner *r, int depth, struct error *e) {
     const struct engine *engine = r->subject->engine;
     int have = r->snapshot.data && r->snapshot.position <= depth ? r->snapshot.position : 0;
     if (depth == 0 || have == 0)
-        engine->reset(r->session);
+        engine->reset(r->sessions[0]);
     else
-        TRY(engine->restore(r->session, &r->snapshot, e));
+        TRY(engine->restore(r->sessions[0], &r->snapshot, e));
     if (depth == have) return OK;
     TRY(feed(r, r->ids + have, depth - have, 0, e));
-    return engine->save(r->session, &r->snapshot, e);
+    return engine->save(r->sessions[0], &r->snapshot, e);
+}
+
+/* n_gen steps of several sequences, each with its own tokens after the common depth. */
+static enum status time_parallel(struct runner *r, const struct bench_test *t, int64_t *ns, struct error *e) {
+    const struct engine *engine = r->subject->engine;
+    int n = bench_test_sequences(t);
+    for (int i = 1; i < n; i++) {
+        engine->reset(r->sessions[i]);
+        if (t->n_depth) TRY(engine->restore(r->sessions[i], &r->snapshot, e));
+    }
+    int64_t t0 = now_ns();
+    for (int step = 0; step < t->n_gen; step++) {
+        for (int i = 0; i < n; i++)
+            r->parts[i] = (struct part){r->sessions[i], r->ids + t->n_depth + i * t->n_gen + step, 1,
+                                        r->logits + (size_t)i * (size_t)r->subject->model->config.n_vocab, 1};
+        TRY(engine->feed_many(r->parts, n, e));
+    }
+    *ns = now_ns() - t0;
+    return OK;
 }
 
 static enum status time_runner(struct runner *r, const struct bench_test *t, int64_t *ns, struct error *e) {
     TRY(go_to_depth(r, t->n_depth, e));
+    if (bench_test_sequences(t) > 1) return time_parallel(r, t, ns, e);
     const int32_t *ids = r->ids + t->n_depth;
     int64_t t0 = now_ns(), t1 = t0;
     if (t->n_prompt) {
@@ -187,7 +225,7 @@ static void say(const struct bench *b, const char *line) {
 
 static void time_peer(struct bench *b, struct entry *x, const struct bench_test *t) {
     struct error e = {0};
-    if (x->broken) return;
+    if (x->broken || bench_test_sequences(t) > 1) return; /* llama-bench decodes one sequence */
     enum status st =
         peer_run(x->peer, x->runner->subject->model->path, t, b->o->threads, b->o->batch, &x->ns[x->n], &e);
     if (!st) {
@@ -202,16 +240,15 @@ static void time_peer(struct bench *b, struct entry *x, const struct bench_test 
 }
 
 static enum status time_entry(struct bench *b, struct entry *x, const struct bench_test *t, struct error *e) {
-    char hash[65], test[48];
+    char hash[65];
     if (b->o->delay > 0) usleep((useconds_t)(b->o->delay * 1e6));
     if (x->peer) {
         time_peer(b, x, t);
         return OK;
     }
     TRY(time_runner(x->runner, t, &x->ns[x->n], e));
-    bench_test_name(t, test, sizeof test);
-    TRY(check_finite(x->runner, test, e));
-    hash_logits(x->runner, hash);
+    TRY(check_finite(x->runner, t, e));
+    hash_logits(x->runner, t, hash);
     x->output_same = x->n == 0 || (x->output_same && strcmp(hash, x->sha256) == 0);
     memcpy(x->sha256, hash, sizeof hash);
     x->n++;
@@ -225,7 +262,7 @@ static void describe_rates(struct throughput_row *row, const struct entry *x, co
     double ns[MAX_REPETITIONS], ts[MAX_REPETITIONS];
     for (int i = 0; i < x->n; i++) {
         ns[i] = (double)x->ns[i];
-        ts[i] = 1e9 * (t->n_prompt + t->n_gen) / ns[i];
+        ts[i] = 1e9 * bench_test_tokens(t) / ns[i];
     }
     row->avg_ns = mean(ns, x->n);
     row->stddev_ns = stddev(ns, x->n);
@@ -252,7 +289,7 @@ static enum status store(const struct bench *b, const struct entry *x, const str
                          const struct bench_test *t, struct rows *throughput, struct rows *samples,
                          struct error *e) {
     struct throughput_row row = {.n_prompt = t->n_prompt,
-                                 .n_gen = t->n_gen,
+                                 .n_gen = bench_test_tokens(t) - t->n_prompt,
                                  .n_depth = t->n_depth,
                                  .n_batch = b->o->batch,
                                  .threads = b->o->threads,
@@ -264,8 +301,8 @@ static enum status store(const struct bench *b, const struct entry *x, const str
     snprintf(row.engine, sizeof row.engine, "%s", x->peer ? x->peer->name : x->runner->subject->engine->name);
     snprintf(row.model, sizeof row.model, "%s", x->runner->subject->name);
     bench_test_name(t, row.test, sizeof row.test);
-    row.bytes_per_token = cost.bytes / (t->n_prompt + t->n_gen);
-    row.macs_per_token = cost.macs / (t->n_prompt + t->n_gen);
+    row.bytes_per_token = cost.bytes / bench_test_tokens(t);
+    row.macs_per_token = cost.macs / bench_test_tokens(t);
     describe_rates(&row, x, t, b->o->seed);
     if (x->peer)
         describe_ratio(&row, ours, x, b->o->seed);
@@ -289,7 +326,9 @@ void throughput_limits(struct rows *throughput, const char *name, const struct m
     struct throughput_row *row = throughput->data;
     for (size_t i = 0; i < throughput->n; i++, row++) {
         if (strcmp(row->model, name) != 0 || row->threads != threads) continue;
-        struct bench_test t = {(int)row->n_prompt, (int)row->n_gen, (int)row->n_depth};
+        const char *parallel = strstr(row->test, " x"); /* as bench_test_name writes it */
+        int sequences = parallel ? atoi(parallel + 2) : 1;
+        struct bench_test t = {(int)row->n_prompt, (int)row->n_gen / sequences, (int)row->n_depth, sequences};
         const char *by;
         row->limit_ts = test_limit(m, &t, read, int8, &by);
         row->share_of_limit = row->limit_ts > 0 ? row->median_ts / row->limit_ts : 0;
@@ -304,7 +343,7 @@ static void estimate(const struct bench *b, const struct bench_test *t, double *
     *once = *each = 0;
     for (int i = 0; i < b->n_entries; i++) {
         const struct runner *r = b->entries[i].runner;
-        double one = t->n_prompt * r->prefill_ns + t->n_gen * r->decode_ns;
+        double one = t->n_prompt * r->prefill_ns + t->n_gen * r->decode_ns * sqrt(bench_test_sequences(t));
         if (b->entries[i].peer)
             *each += 2 * one + t->n_depth * r->prefill_ns + (double)b->reload_ns; /* it warms up each time */
         else {
@@ -335,7 +374,7 @@ static int choose_repetitions(const struct bench *b, int at) {
 }
 
 static double work(const struct bench_test *t) {
-    return t->n_prompt + 8.0 * t->n_gen;
+    return t->n_prompt + 8.0 * t->n_gen * sqrt(bench_test_sequences(t)); /* between free and no gain */
 }
 
 static void show(const struct bench *b, int test, int repetition, int repetitions, const struct entry *x) {

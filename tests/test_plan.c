@@ -49,7 +49,7 @@ Test(plan, bad_lists) {
 }
 
 Test(plan, tests_and_their_names) {
-    struct int_list p, n, pg, d;
+    struct int_list p, n, pg, d, none = {0};
     struct test_list t;
     struct error e = {0};
     static const char *const names[] = {"pp512",         "tg128",         "pp64+tg16",
@@ -58,7 +58,7 @@ Test(plan, tests_and_their_names) {
     parse(&n, "128");
     parse(&pg, "64,16");
     parse(&d, "4096,0,4096");
-    cr_assert_eq(test_list_make(&t, &p, &n, &pg, &d, &e), OK, "%s", e.text);
+    cr_assert_eq(test_list_make(&t, &p, &n, &pg, &d, &none, &e), OK, "%s", e.text);
     cr_assert_eq(t.n, 6);
     for (int i = 0; i < 6; i++) {
         char name[48];
@@ -66,10 +66,32 @@ Test(plan, tests_and_their_names) {
         cr_assert_str_eq(name, names[i]);
     }
     parse(&pg, "64,16,8");
-    cr_assert_eq(test_list_make(&t, &p, &n, &pg, &d, &e), ERR_ARG);
-    struct int_list zero, none = {0};
+    cr_assert_eq(test_list_make(&t, &p, &n, &pg, &d, &none, &e), ERR_ARG);
+    struct int_list zero;
     parse(&zero, "0");
-    cr_assert_eq(test_list_make(&t, &zero, &zero, &none, &d, &e), ERR_ARG);
+    cr_assert_eq(test_list_make(&t, &zero, &zero, &none, &d, &none, &e), ERR_ARG);
+}
+
+Test(plan, only_decoding_is_done_by_several_sequences) {
+    struct int_list p, n, np, none = {0};
+    struct test_list t;
+    struct error e = {0};
+    static const char *const names[] = {"pp64", "tg8", "tg8 x4"};
+    parse(&p, "64");
+    parse(&n, "8");
+    parse(&np, "1,4");
+    cr_assert_eq(test_list_make(&t, &p, &n, &none, &none, &np, &e), OK, "%s", e.text);
+    cr_assert_eq(t.n, 3);
+    for (int i = 0; i < 3; i++) {
+        char name[48];
+        bench_test_name(&t.v[i], name, sizeof name);
+        cr_assert_str_eq(name, names[i]);
+    }
+    cr_assert_eq(bench_test_tokens(&t.v[2]), 32);
+    for (int i = 0; i < 2; i++) {
+        parse(&np, i ? "257" : "0");
+        cr_assert_eq(test_list_make(&t, &p, &n, &none, &none, &np, &e), ERR_ARG);
+    }
 }
 
 Test(plan, presets_exist) {
@@ -92,19 +114,23 @@ Test(cost, a_roofline_by_hand) {
         .layers = &layer,
         .config = {.n_layers = 1, .n_experts = 2, .n_experts_used = 1, .n_heads = 3, .head_dim = 5}};
     struct model_cost base = model_cost(&m);
-    struct test_cost one = test_cost(&m, &(struct bench_test){0, 1, 0});
-    struct test_cost two = test_cost(&m, &(struct bench_test){2, 0, 0});
+    struct test_cost one = test_cost(&m, &(struct bench_test){0, 1, 0, 1});
+    struct test_cost two = test_cost(&m, &(struct bench_test){2, 0, 0, 1});
     cr_assert_float_eq(one.bytes, base.bytes_per_token + base.kv_bytes_per_position, 1e-9);
     cr_assert_float_eq(one.macs, base.macs_per_token + base.head_macs + 2 * 3 * 5, 1e-9);
     /* Two tokens choose 1 - 1/4 of the experts on average: 450 bytes, against 300 for one token. */
     cr_assert_float_eq(two.bytes, base.bytes_per_token + 150 + 2 * base.kv_bytes_per_position, 1e-9);
     cr_assert_float_eq(two.macs, 2 * base.macs_per_token + base.head_macs + 30 * (1 + 2), 1e-9);
+    /* Two sequences share the weights; each has its own keys, values and logits. */
+    struct test_cost both = test_cost(&m, &(struct bench_test){0, 1, 0, 2});
+    cr_assert_float_eq(both.bytes, two.bytes, 1e-9);
+    cr_assert_float_eq(both.macs, 2 * one.macs, 1e-9);
     const char *by;
-    double ts = test_limit(&m, &(struct bench_test){0, 1, 0}, 2, 1e9, &by);
+    double ts = test_limit(&m, &(struct bench_test){0, 1, 0, 1}, 2, 1e9, &by);
     cr_assert_float_eq(ts, 1e9 * 2 / one.bytes, 1e-6 * ts);
     cr_assert_str_eq(by, "read");
-    ts = test_limit(&m, &(struct bench_test){2, 0, 0}, 1e9, 3, &by);
+    ts = test_limit(&m, &(struct bench_test){2, 0, 0, 1}, 1e9, 3, &by);
     cr_assert_float_eq(ts, 2e9 * 3 / two.macs, 1e-6 * ts);
     cr_assert_str_eq(by, "int8");
-    cr_assert_eq(test_limit(&m, &(struct bench_test){2, 0, 0}, 0, 3, &by), 0);
+    cr_assert_eq(test_limit(&m, &(struct bench_test){2, 0, 0, 1}, 0, 3, &by), 0);
 }

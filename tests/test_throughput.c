@@ -59,6 +59,23 @@ static enum status fake_feed(struct session *s, const int32_t *ids, int n, float
     return OK;
 }
 
+static enum status fake_fork(struct session **out, struct session *of, int max_tokens, struct error *e) {
+    struct engine_options o = {.max_tokens = max_tokens ? max_tokens : of->max_tokens};
+    return fake_open(out, of->m, &o, e);
+}
+
+/* 'm': how many parts came at once. */
+static enum status fake_feed_many(const struct part *parts, int n_parts, struct error *e) {
+    note(parts[0].session, 'm', n_parts);
+    for (int i = 0; i < n_parts; i++) {
+        for (int j = 0; j < i; j++) cr_assert_neq(parts[i].session, parts[j].session);
+        enum status status =
+            fake_feed(parts[i].session, parts[i].ids, parts[i].n, parts[i].logits, parts[i].n_logits, e);
+        if (status != OK) return status;
+    }
+    return OK;
+}
+
 static enum status fake_save(const struct session *s, struct snapshot *to, struct error *e) {
     (void)e;
     note(s, 's', 0);
@@ -95,7 +112,9 @@ static void fake_close(struct session *s) {
 
 static const struct engine fake = {.name = "fake",
                                    .open = fake_open,
+                                   .fork = fake_fork,
                                    .feed = fake_feed,
+                                   .feed_many = fake_feed_many,
                                    .save = fake_save,
                                    .restore = fake_restore,
                                    .position = fake_position,
@@ -151,7 +170,7 @@ static void feeds(char *text, size_t size) {
 TestSuite(throughput, .init = make_models);
 
 Test(throughput, models_alternate_and_directions_too) {
-    const struct bench_test test = {8, 0, 0};
+    const struct bench_test test = {8, 0, 0, 1};
     char text[256];
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
@@ -169,7 +188,7 @@ Test(throughput, models_alternate_and_directions_too) {
 }
 
 Test(throughput, warm_up_is_not_a_sample) {
-    const struct bench_test test = {8, 0, 0};
+    const struct bench_test test = {8, 0, 0, 1};
     char text[256];
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
@@ -186,7 +205,7 @@ Test(throughput, warm_up_is_not_a_sample) {
 }
 
 Test(throughput, a_depth_is_fed_once_then_restored_and_extended) {
-    const struct bench_test tests[] = {{0, 2, 10}, {4, 0, 10}, {0, 1, 30}};
+    const struct bench_test tests[] = {{0, 2, 10, 1}, {4, 0, 10, 1}, {0, 1, 30, 1}};
     char text[256];
     run(&(struct throughput_options){.tests = tests,
                                      .n_tests = 3,
@@ -207,8 +226,39 @@ Test(throughput, a_depth_is_fed_once_then_restored_and_extended) {
         cr_assert_eq(row(i)->output_same, 1, "restored state differs from the fed one");
 }
 
+Test(throughput, several_sequences_step_together_from_one_depth) {
+    const struct bench_test tests[] = {{0, 2, 10, 3}, {0, 2, 10, 1}};
+    int together = 0, restored = 0, single = 0;
+    run(&(struct throughput_options){.tests = tests,
+                                     .n_tests = 2,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 2,
+                                     .min_repetitions = 2,
+                                     .no_warmup = 1,
+                                     .seed = 1},
+        1);
+    for (int i = 0; i < n_events; i++) {
+        together += events[i].what == 'm' && events[i].n == 3;
+        restored += events[i].what == 'R';
+        single += events[i].what == 'd';
+        if (events[i].what == 'd') cr_assert(events[i].position == 10 || events[i].position == 11);
+    }
+    cr_assert_eq(together, 2 * 2);
+    cr_assert_eq(single, 2 * 2 * 3 + 2 * 2);
+    /* two forks in each repetition, the first session in all but the one that fed the depth */
+    cr_assert_eq(restored, 2 * 2 + 3);
+    cr_assert_str_eq(row(0)->test, "tg2 x3 @ d10");
+    cr_assert_eq(row(0)->n_gen, 6, "tokens of all sequences");
+    const struct sample_row *ns = samples.data;
+    double rate = 0.5e9 * (6.0 / (double)ns[0].ns + 6.0 / (double)ns[1].ns);
+    cr_assert_float_eq(row(0)->avg_ts, rate, 1e-9 * rate);
+    cr_assert(row(0)->output_same && row(1)->output_same);
+    cr_assert_str_neq(row(0)->output_sha256, row(1)->output_sha256);
+}
+
 Test(throughput, rates_follow_from_samples) {
-    const struct bench_test test = {8, 4, 0};
+    const struct bench_test test = {8, 4, 0, 1};
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
                                      .threads = 3,
@@ -237,7 +287,7 @@ Test(throughput, rates_follow_from_samples) {
 }
 
 Test(throughput, the_seed_decides_the_output) {
-    const struct bench_test test = {8, 0, 0};
+    const struct bench_test test = {8, 0, 0, 1};
     struct throughput_options o = {.tests = &test,
                                    .n_tests = 1,
                                    .threads = 1,
@@ -255,7 +305,7 @@ Test(throughput, the_seed_decides_the_output) {
 }
 
 Test(throughput, unequal_repetitions_are_noticed) {
-    const struct bench_test test = {8, 0, 0};
+    const struct bench_test test = {8, 0, 0, 1};
     unstable = 1;
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
@@ -270,7 +320,7 @@ Test(throughput, unequal_repetitions_are_noticed) {
 }
 
 Test(throughput, nan_stops_the_run) {
-    const struct bench_test test = {8, 0, 0};
+    const struct bench_test test = {8, 0, 0, 1};
     struct error e = {0};
     not_finite = 1;
     struct throughput_options o = {.tests = &test,
@@ -287,7 +337,7 @@ Test(throughput, nan_stops_the_run) {
 
 /* With no time at all, everything is left out, and said. */
 Test(throughput, what_does_not_fit_is_left_out_and_said) {
-    const struct bench_test tests[] = {{8, 0, 0}, {16, 0, 0}};
+    const struct bench_test tests[] = {{8, 0, 0, 1}, {16, 0, 0, 1}};
     run(&(struct throughput_options){.tests = tests,
                                      .n_tests = 2,
                                      .threads = 1,
@@ -321,7 +371,7 @@ static char *printed(const char *format) {
 }
 
 static void run_for_print(void) {
-    const struct bench_test tests[] = {{8, 0, 0}, {0, 2, 4}};
+    const struct bench_test tests[] = {{8, 0, 0, 1}, {0, 2, 4, 1}};
     run(&(struct throughput_options){.tests = tests,
                                      .n_tests = 2,
                                      .threads = 1,
@@ -443,11 +493,12 @@ Test(peer, command_lines) {
     int64_t ns;
     make_peer(LLAMA_HELP, ANSWER);
     cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 0}, 2, 512, &ns, &e), OK, "%s", e.text);
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 0, 1}, 2, 512, &ns, &e), OK, "%s",
+                 e.text);
     cr_assert_eq(ns, 1000000);
     cr_assert_str_eq(p.name, "llama.cpp b12 abc (llama-bench)");
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){0, 8, 100}, 2, 512, &ns, &e), OK);
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 8, 0}, 2, 512, &ns, &e), OK);
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){0, 8, 100, 1}, 2, 512, &ns, &e), OK);
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 8, 0, 1}, 2, 512, &ns, &e), OK);
     cr_assert_str_eq(peer_args(), "-m m.gguf -t 2 -b 512 -r 1 -o json -p 64 -n 0\n"
                                   "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 8 -d 100\n"
                                   "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 0 -pg 64,8\n");
@@ -464,7 +515,8 @@ Test(peer, may_be_another_lfm2) {
         "0; fi\n" ANSWER);
     cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
     cr_assert(p.is_lfm2 && p.has_depth);
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 9}, 2, 512, &ns, &e), OK, "%s", e.text);
+    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 9, 1}, 2, 512, &ns, &e), OK, "%s",
+                 e.text);
     cr_assert_eq(ns, 1000000);
     cr_assert_str_eq(p.name, "lfm2 abc (other build)");
     cr_assert(strstr(peer_args(), "\nbench --no-limits -m m.gguf -t 2 -b 512 -r 1 -o json -p 64 -n 0 -d 9\n"),
@@ -477,10 +529,10 @@ Test(peer, without_depth_a_prefix_is_gp) {
     int64_t ns;
     make_peer("--n-prompt --repetitions -gp <pp,tg>", ANSWER);
     cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
-    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){0, 8, 100}, 2, 512, &ns, &e), OK);
+    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){0, 8, 100, 1}, 2, 512, &ns, &e), OK);
     cr_assert(strstr(peer_args(), "-p 0 -n 0 -gp 100,8\n"), "%s", peer_args());
     cr_assert(strstr(p.name, "ik_llama.cpp b12 abc"), "%s", p.name);
-    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){64, 0, 100}, 2, 512, &ns, &e), ERR_UNSUPPORTED);
+    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){64, 0, 100, 1}, 2, 512, &ns, &e), ERR_UNSUPPORTED);
 }
 
 Test(peer, faults_are_sentences) {
@@ -495,7 +547,7 @@ Test(peer, faults_are_sentences) {
         int64_t ns;
         make_peer(LLAMA_HELP, bodies[i]);
         cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
-        cr_assert_neq(peer_run(&p, "m", &(struct bench_test){64, 0, 0}, 2, 512, &ns, &e), OK);
+        cr_assert_neq(peer_run(&p, "m", &(struct bench_test){64, 0, 0, 1}, 2, 512, &ns, &e), OK);
         cr_assert(strstr(e.text, says[i]), "%s", e.text);
         if (i + 1 < sizeof bodies / sizeof *bodies) remove_peer();
     }
@@ -508,7 +560,7 @@ Test(peer, faults_are_sentences) {
 Test(peer, runs_beside_ours_and_gets_a_ratio) {
     struct peer p;
     struct error e = {0};
-    const struct bench_test test = {8, 0, 0};
+    const struct bench_test test = {8, 0, 0, 1};
     make_peer(LLAMA_HELP, ANSWER);
     cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
     run(&(struct throughput_options){.tests = &test,
@@ -540,7 +592,7 @@ Test(peer, runs_beside_ours_and_gets_a_ratio) {
 Test(peer, a_broken_peer_is_said_and_ours_goes_on) {
     struct peer p;
     struct error e = {0};
-    const struct bench_test test = {8, 0, 0};
+    const struct bench_test test = {8, 0, 0, 1};
     make_peer(LLAMA_HELP, "exit 1");
     cr_assert_eq(peer_open(&p, script, &e), OK);
     run(&(struct throughput_options){.tests = &test,
