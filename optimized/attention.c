@@ -1,4 +1,4 @@
-/* attention: per-head RMSNorm, RoPE, the f16 KV cache and grouped-query attention.
+/* attention: per-head RMSNorm, RoPE and grouped-query attention over the KV cache.
  *
  * All query heads of one kv head are computed together, so that keys and values are read once for the group.
  * Positions are summed in chunks of KV_CHUNK that are merged in order; with one token the chunks of one head
@@ -16,22 +16,15 @@ static void head_prepare(const struct session *s, const float *src, const float 
 }
 
 /* Appends row t's key and value of kv head g to the cache of its session. */
-static void cache_append(struct worker *w, struct packed_layer *l, int layer, int g, int t) {
+static void append(struct worker *w, struct packed_layer *l, int layer, int g, int t) {
     struct session *s = w->s;
     const struct config *c = s->c;
-    int d = c->head_dim;
+    size_t d = (size_t)c->head_dim;
     const struct session *of = s->rows[t].session;
-    const struct memory *m = &of->memory[layer];
-    size_t position = (size_t)s->rows[t].position;
     const float *row = s->wide + (size_t)t * s->wide_stride + (size_t)c->n_heads * d;
-    uint16_t half[512];
     head_prepare(s, row + (size_t)g * d, l->k_norm, t, w->q);
-    s->k.to_f16(w->q, half, d);
-    uint16_t *k =
-        m->keys + ((size_t)g * of->positions + position / KV_BLOCK * KV_BLOCK) * d + position % KV_BLOCK;
-    for (int i = 0; i < d; i++) k[(size_t)i * KV_BLOCK] = half[i];
-    s->k.to_f16(row + (size_t)(c->n_kv_heads + g) * d, m->values + ((size_t)g * of->positions + position) * d,
-                d);
+    cache_append(of, &s->k, &of->memory[layer], g, (size_t)s->rows[t].position, w->q,
+                 row + (size_t)(c->n_kv_heads + g) * d, &w->q8.a);
 }
 
 /* Adds a chunk's (o, m, l) to a running one; the first chunk is taken as it is. */
@@ -63,27 +56,19 @@ static int gather_queries(struct worker *w, const struct packed_layer *l, int g,
             for (int i = 0; i < d; i++) q[i] *= scale;
             limit[R] = s->rows[t].position + 1;
         }
+    cache_queries(w, s->rows[t0].session, R);
     return R;
-}
-
-static struct attention_task task_for(const struct worker *w, const struct session *of, int layer, int g,
-                                      int R, int32_t *limit, int chunk) {
-    int d = of->c->head_dim, last = limit[R - 1], end = (chunk + 1) * KV_CHUNK;
-    size_t head = (size_t)g * of->positions * d;
-    return (struct attention_task){.q = w->q,
-                                   .q_stride = (size_t)d,
-                                   .k = of->memory[layer].keys + head,
-                                   .v = of->memory[layer].values + head,
-                                   .limit = limit,
-                                   .R = R,
-                                   .d = d,
-                                   .begin = chunk * KV_CHUNK,
-                                   .end = end < last ? end : last,
-                                   .scratch = w->attention_scratch};
 }
 
 static int chunks_before(int position) {
     return (position + KV_CHUNK - 1) / KV_CHUNK;
+}
+
+/* The rows of gather_queries over one chunk of positions. */
+static void attend_chunk(struct worker *w, const struct session *of, int layer, int g, int R,
+                         const int32_t *limit, int chunk, float *o, float *m, float *l) {
+    int last = limit[R - 1], end = (chunk + 1) * KV_CHUNK;
+    cache_attend(w, of, &of->memory[layer], g, R, limit, chunk * KV_CHUNK, end < last ? end : last, o, m, l);
 }
 
 static void normalize(const struct worker *w, const float *o, float l, int t, int h) {
@@ -101,11 +86,8 @@ static void attend(struct worker *w, const struct packed_layer *l, int layer, in
     int d = s->c->head_dim, group = s->c->n_heads / s->c->n_kv_heads;
     int R = gather_queries(w, l, g, t0, t1, limit), chunks = chunks_before(limit[R - 1]);
     for (int i = 0; i < chunks; i++) {
-        struct attention_task a = task_for(w, s->rows[t0].session, layer, g, R, limit, i);
-        a.o = i ? w->part : w->o;
-        a.m = i ? m2 : m;
-        a.l = i ? sum2 : sum;
-        s->k.attention(&a);
+        attend_chunk(w, s->rows[t0].session, layer, g, R, limit, i, i ? w->part : w->o, i ? m2 : m,
+                     i ? sum2 : sum);
         for (int r = 0; i && r < R; r++)
             merge(w->o + (size_t)r * d, &m[r], &sum[r], w->part + (size_t)r * d, m2[r], sum2[r], d);
     }
@@ -126,9 +108,7 @@ static void attend_split(struct worker *w, const struct packed_layer *l, int lay
         int32_t limit[ATTENTION_ROWS];
         float m[ATTENTION_ROWS], sum[ATTENTION_ROWS];
         int R = gather_queries(w, l, g, 0, 1, limit);
-        struct attention_task a = task_for(w, of, layer, g, R, limit, i);
-        a.o = w->part, a.m = m, a.l = sum;
-        s->k.attention(&a);
+        attend_chunk(w, of, layer, g, R, limit, i, w->part, m, sum);
         for (int r = 0; r < R; r++) {
             float *part = of->partial + ((size_t)(g * group + r) * most + i) * size;
             memcpy(part, w->part + (size_t)r * d, (size_t)d * sizeof *part);
@@ -167,7 +147,7 @@ void attention_steps(struct worker *w, struct packed_layer *l, int layer) {
     struct session *s = w->s;
     int G = s->c->n_kv_heads, chunks = chunks_before(s->rows[0].position + 1);
     atomic_int *counter = step_counter(w);
-    for (int i; (i = next_unit(counter, G * s->T)) >= 0;) cache_append(w, l, layer, i % G, i / G);
+    for (int i; (i = next_unit(counter, G * s->T)) >= 0;) append(w, l, layer, i % G, i / G);
     pool_barrier(s->pool);
     if (s->T == 1 && chunks > 1)
         attend_split(w, l, layer, chunks);

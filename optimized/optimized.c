@@ -282,7 +282,8 @@ static enum status rollback(struct session *s, struct error *e) {
 
 static void describe(const struct session *any, char *text, size_t size) {
     const struct session *s = any->first;
-    int n = snprintf(text, size, "threads=%d batch=%d kv=f16", s->threads, s->max_batch);
+    int n = snprintf(text, size, "threads=%d batch=%d kv=%s", s->threads, s->max_batch,
+                     s->kv_type == KV_Q8 ? "q8_0" : "f16");
     for (int i = 0; i < OP_COUNT && n > 0 && (size_t)n < size; i++)
         n += snprintf(text + n, size - (size_t)n, " %s=%s", s->k.chosen[i]->op_name, s->k.chosen[i]->isa);
 }
@@ -290,30 +291,30 @@ static void describe(const struct session *any, char *text, size_t size) {
 /* What a snapshot starts with: it fits a session only if all of this is equal. */
 struct snapshot_header {
     char magic[8];
-    int32_t n_layers, n_embd, n_kv_heads, head_dim, position, reserved;
+    int32_t n_layers, n_embd, n_kv_heads, head_dim, position, kv_type;
     char model[64];
 };
 
 static struct snapshot_header header_for(const struct session *s, int at) {
     const struct config *c = s->c;
-    struct snapshot_header h = {"lfm2opt", c->n_layers, c->n_embd, c->n_kv_heads, c->head_dim, at, 0, {0}};
+    struct snapshot_header h = {"lfm2opt",   c->n_layers, c->n_embd,           c->n_kv_heads,
+                                c->head_dim, at,          (int32_t)s->kv_type, {0}};
     memcpy(h.model, s->model->header_sha256, sizeof h.model);
     return h;
 }
 
-/* Walks the state of all layers: copies it to p, or back when `restoring`; counts only when p is NULL. Whole
- * blocks of 16 keys are kept, since keys of one position are not adjacent. */
+/* Walks the state of all layers: copies it to p, or back when `restoring`; counts only when p is NULL. */
 static size_t walk_state(const struct session *s, unsigned char *p, int at, int restoring) {
     const struct config *c = s->c;
-    size_t used = 0, d = (size_t)c->head_dim;
-    size_t keys = ((size_t)at + KV_BLOCK - 1) / KV_BLOCK * KV_BLOCK * d * 2, values = (size_t)at * d * 2;
+    size_t used = 0;
     for (int i = 0; i < c->n_layers; i++) {
-        struct memory *m = &s->memory[i];
-        int parts = m->conv_state ? 1 : 2 * c->n_kv_heads;
+        const struct memory *m = &s->memory[i];
+        int parts = m->conv_state ? 1 : CACHE_PARTS * c->n_kv_heads;
         for (int j = 0; j < parts; j++) {
-            size_t head = (size_t)(j / 2) * s->positions * d;
-            void *state = m->conv_state ? (void *)m->conv_state : j % 2 ? m->values + head : m->keys + head;
-            size_t bytes = m->conv_state ? conv_bytes(s) : j % 2 ? values : keys;
+            int part = j % CACHE_PARTS, g = j / CACHE_PARTS;
+            size_t bytes = m->conv_state ? conv_bytes(s) : cache_bytes(s, part, (size_t)at);
+            void *state = m->conv_state ? (void *)m->conv_state
+                                        : m->cache[part] + (size_t)g * cache_bytes(s, part, s->positions);
             if (p && restoring) memcpy(state, p + used, bytes);
             if (p && !restoring) memcpy(p + used, state, bytes);
             used += bytes;

@@ -115,6 +115,10 @@ static void lay_out_worker(struct session *s, struct arena *a, const struct exte
     w->o = take(a, heads, sizeof(float));
     w->part = take(a, heads, sizeof(float));
     w->attention_scratch = take(a, ATTENTION_ROWS * ATTENTION_SPAN, sizeof(float));
+    if (s->kv_type == KV_Q8) {
+        w->q8 = take_rows(a, ATTENTION_ROWS, c->head_dim, 0);
+        w->weights8 = take(a, ATTENTION_ROWS * ATTENTION_SPAN, 1);
+    }
     w->router = take(a, (size_t)c->n_experts + PANEL, sizeof(float));
 }
 
@@ -168,9 +172,8 @@ static void lay_out_timeline(struct session *s, struct arena *a) {
             m->conv_state = take(a, 2 * D, sizeof *m->conv_state);
             m->conv_mark = take(a, 2 * D, sizeof *m->conv_mark);
         } else {
-            size_t cache = (size_t)c->n_kv_heads * s->positions * (size_t)c->head_dim;
-            m->keys = take(a, cache, sizeof *m->keys);
-            m->values = take(a, cache, sizeof *m->values);
+            for (int j = 0; j < CACHE_PARTS; j++)
+                m->cache[j] = take(a, (size_t)c->n_kv_heads, cache_bytes(s, j, s->positions));
         }
     }
     s->partial = take(a, (size_t)c->n_heads * chunks * (size_t)(c->head_dim + 2), sizeof(float));
@@ -281,8 +284,12 @@ static void prepare_vectors(struct session *s) {
 }
 
 /* What the kernels take for granted beyond what model_open has checked. */
-static enum status check_shapes(const struct model *m, struct error *e) {
+static enum status check_shapes(const struct model *m, enum kv_type kv_type, struct error *e) {
     const struct config *c = &m->config;
+    if (c->n_kv_heads && kv_type == KV_Q8 && c->head_dim % BLOCK)
+        return fail(e, ERR_UNSUPPORTED,
+                    "%s: an int8 KV cache needs a head size that is a multiple of 32 (found %d)", m->path,
+                    c->head_dim);
     if (c->n_kv_heads) {
         if (c->head_dim % 16 || c->head_dim > 512)
             return fail(
@@ -372,7 +379,7 @@ static enum status fill(struct session *s, struct error *e) {
 enum status session_open(struct session **out, const struct model *m, const struct engine_options *o,
                          struct error *e) {
     *out = NULL;
-    TRY(check_shapes(m, e));
+    TRY(check_shapes(m, o->kv_type, e));
     if (o->threads < 0 || o->threads > MAX_THREADS)
         return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", MAX_THREADS,
                     o->threads);
@@ -384,6 +391,7 @@ enum status session_open(struct session **out, const struct model *m, const stru
     s->model = m;
     s->c = &m->config;
     s->first = s;
+    s->kv_type = o->kv_type;
     s->threads = o->threads ? o->threads : pool_cpus();
     s->pin = !o->no_pin;
     int max_tokens = o->max_tokens ? o->max_tokens : 4096;
@@ -415,6 +423,7 @@ enum status session_fork(struct session **out, struct session *of, int max_token
     s->model = of->model;
     s->c = of->c;
     s->first = of->first;
+    s->kv_type = of->kv_type;
     enum status code = take_timeline(s, max_tokens ? max_tokens : of->max_tokens, e);
     if (code) {
         session_close(s);

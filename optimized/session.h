@@ -48,11 +48,13 @@ struct packed_layer {
     float *router; /* panels [ceil(E/16)][D][16] */
 };
 
+/* The pieces of the KV cache: two for f16, four for int8. */
+enum { CACHE_KEYS, CACHE_VALUES, CACHE_KEY_SCALES, CACHE_VALUE_SCALES, CACHE_PARTS };
+
 /* What a layer remembers of one timeline. */
 struct memory {
-    float *conv_state, *conv_mark; /* [2, D]: now, and at the mark */
-    uint16_t *keys;                /* [G][positions/16][d][16] f16 */
-    uint16_t *values;              /* [G][positions][d] f16 */
+    float *conv_state, *conv_mark;     /* [2, D]: now, and at the mark */
+    unsigned char *cache[CACHE_PARTS]; /* [G][part] each, see cache.c */
 };
 
 /* One row of a batch. */
@@ -86,7 +88,8 @@ struct session {
     /* the timeline */
     struct session *first; /* of the family: it alone has what follows after the timeline */
     int max_tokens, position;
-    int mark;              /* a position; -1: none */
+    int mark; /* a position; -1: none */
+    enum kv_type kv_type;
     size_t positions;      /* max_tokens rounded up to KV blocks */
     struct memory *memory; /* [L] */
     float *partial;        /* decode attention over several chunks: o [H, chunks, d], m, l */
@@ -152,7 +155,9 @@ struct worker {
     float *q, *o;         /* [ATTENTION_ROWS, d] */
     float *part;          /* [ATTENTION_ROWS, d] */
     float *attention_scratch;
-    float *router; /* [E rounded up] one token's logits */
+    struct rows q8;    /* [ATTENTION_ROWS] queries, KV_Q8 only */
+    uint8_t *weights8; /* [ATTENTION_ROWS, ATTENTION_SPAN], KV_Q8 only */
+    float *router;     /* [E rounded up] one token's logits */
 };
 
 /* session.c */
@@ -210,6 +215,23 @@ static inline int part_begin(int n, int thread, int threads) {
 struct rows rows_at(const struct rows *r, int first);
 void rows_copy(const struct rows *from, int i, struct rows *to, int j, int K, int with_float);
 void rows_quantize(const struct session *s, struct rows *r, int i, const float *x, int K);
+
+/* cache.c */
+
+/* Bytes of one kv head's piece of the cache that `positions` positions from 0 on use; 0 for a piece that this
+ * kind of cache does not have. */
+size_t cache_bytes(const struct session *s, int part, size_t positions);
+
+/* Stores key and value [d] of one position of kv head g. scratch: one row of width d. */
+void cache_append(const struct session *s, const struct kernel_set *k, const struct memory *m, int g,
+                  size_t position, const float *key, const float *value, struct act8 *scratch);
+
+/* Query rows [R, d] are in w->q, already scaled; for int8 caches they are rounded into w->q8 first. */
+void cache_queries(struct worker *w, const struct session *s, int R);
+
+/* Attention of those rows over positions [begin, end) of kv head g of s; o, m, l as in attention_task. */
+void cache_attend(struct worker *w, const struct session *s, const struct memory *memory, int g, int R,
+                  const int32_t *limit, int begin, int end, float *o, float *m, float *l);
 
 /* moe.c, attention.c */
 void ffn_dense(struct worker *w, struct packed_layer *l, const struct rows *u);

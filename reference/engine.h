@@ -43,14 +43,20 @@ typedef void route_fn(void *arg, int layer, int position, int32_t *experts);
 /* The input x [n, w->cols] of a product with a matrix w of the model, which is about to be computed. */
 typedef void input_fn(void *arg, const struct tensor *w, const float *x, int n);
 
+/* How keys and values are cached. Q8: int8 with a scale per 32 values (keys) or per head (values); half the
+ * memory, and attention in integers with queries and weights rounded to 8 bits, too. The reference engine
+ * always caches float32. */
+enum kv_type { KV_F16, KV_Q8 };
+
 struct engine_options {
-    int threads;        /* 0: one per available CPU */
-    int max_tokens;     /* positions the session can hold; 0: 4096. Memory is taken for them in open */
-    int max_batch;      /* tokens computed at once; 0: the engine's default. feed() splits longer input */
-    unsigned cpu_mask;  /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
-    const char *packed; /* optimized: a file written by pack() for this model; NULL: pack at open */
-    int no_pin;         /* 1: do not pin threads to CPUs */
-    tap_fn *tap;        /* NULL: none. Timing runs leave it NULL */
+    int threads;          /* 0: one per available CPU */
+    int max_tokens;       /* positions the session can hold; 0: 4096. Memory is taken for them in open */
+    int max_batch;        /* tokens computed at once; 0: the engine's default. feed() splits longer input */
+    unsigned cpu_mask;    /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
+    const char *packed;   /* optimized: a file written by pack() for this model; NULL: pack at open */
+    enum kv_type kv_type; /* optimized only */
+    int no_pin;           /* 1: do not pin threads to CPUs */
+    tap_fn *tap;          /* NULL: none. Timing runs leave it NULL */
     void *tap_arg;
     route_fn *route; /* NULL: routers choose. Else called for every token of every mixture layer after
                       * TAP_ROUTER reported the engine's own choice; weights are those of the experts used. So

@@ -34,8 +34,11 @@ static void bench_close(struct bench *b) {
 }
 
 static struct engine_options options_for(const struct engine_bounds *bounds, int threads) {
-    return (struct engine_options){
-        .threads = threads, .max_tokens = ROOM, .cpu_mask = bounds->cpu_mask, .no_pin = 1};
+    return (struct engine_options){.threads = threads,
+                                   .max_tokens = ROOM,
+                                   .cpu_mask = bounds->cpu_mask,
+                                   .kv_type = bounds->kv_type,
+                                   .no_pin = 1};
 }
 
 static enum status bench_open(struct bench *b, const struct engine *engine, const struct model *m,

@@ -9,11 +9,12 @@
 
 /* What is allowed here. NMSE = sum (got - want)^2 / sum want^2 over all values. */
 struct engine_bounds {
-    unsigned cpu_mask; /* engine_options.cpu_mask of every session */
-    double oracle;     /* logits against the oracle, prefill and decode alike */
-    double routed;     /* logits against the oracle on the engine's own choices of experts */
-    double margin;     /* how far those choices may be from the best, in units of the router's s + bias */
-    double split;      /* logits of the same tokens fed in other pieces; 0: the same bits */
+    unsigned cpu_mask; /* engine_options of every session */
+    enum kv_type kv_type;
+    double oracle; /* logits against the oracle, prefill and decode alike */
+    double routed; /* logits against the oracle on the engine's own choices of experts */
+    double margin; /* how far those choices may be from the best, in units of the router's s + bias */
+    double split;  /* logits of the same tokens fed in other pieces; 0: the same bits */
 };
 
 /* OK, or a filled *e that says what was wrong. */

@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 /* arch, L, D, H, G, d, F, EF, E, k, V */
-#define MOE   "lfm2moe", 4, 64, 4, 2, 16, 192, 96, 8, 4, 512
+#define MOE   "lfm2moe", 4, 64, 4, 2, 32, 192, 96, 8, 4, 512
 #define DENSE "lfm2", 4, 64, 4, 2, 16, 192, 0, 0, 0, 512
-#define QWEN  "qwen3", 3, 64, 4, 2, 16, 192, 0, 0, 0, 512
+#define QWEN  "qwen3", 3, 64, 4, 2, 64, 192, 0, 0, 0, 512
 const struct engine_model engine_models[] = {
     {"lfm2moe F32", {MOE, TYPE_F32, TYPE_F32, 1, 1}},
     {"lfm2moe F16", {MOE, TYPE_F16, TYPE_F16, 1, 2}},

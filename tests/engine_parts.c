@@ -58,8 +58,12 @@ static enum status family_open(struct family *f, const struct engine *engine, co
 }
 
 static struct engine_options options_for(const struct engine_bounds *b, int room, int max_batch) {
-    return (struct engine_options){
-        .threads = THREADS, .max_tokens = room, .max_batch = max_batch, .cpu_mask = b->cpu_mask, .no_pin = 1};
+    return (struct engine_options){.threads = THREADS,
+                                   .max_tokens = room,
+                                   .max_batch = max_batch,
+                                   .cpu_mask = b->cpu_mask,
+                                   .kv_type = b->kv_type,
+                                   .no_pin = 1};
 }
 
 static enum status expect(const struct family *f, int condition, const char *what, int detail,

@@ -13,7 +13,7 @@ const char *const pattern_names[PATTERN_COUNT] = {
 };
 
 static const struct kernel_case *const cases[] = {
-    &case_quantize_a8, &case_gemm_q4a8, &case_gemm_q8a8, &case_gemm_q6a8, &case_gemm_f32, &case_rmsnorm,
+    &case_quantize_a8, &case_gemm_q4a8, &case_gemm_q8a8, &case_gemm_q6a8, &case_gemm_f32,   &case_rmsnorm,
     &case_rope,        &case_swiglu,    &case_conv,      &case_attention, &case_attention8, &case_to_f16,
 };
 

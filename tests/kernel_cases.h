@@ -106,6 +106,7 @@ uint16_t f16_nearest(double v);
 uint16_t f16_scale(struct operands *o, int group); /* a scale as files hold them, by pattern */
 
 extern const struct kernel_case case_quantize_a8, case_gemm_q4a8, case_gemm_q8a8, case_gemm_q6a8,
-    case_gemm_f32, case_rmsnorm, case_rope, case_swiglu, case_conv, case_attention, case_attention8, case_to_f16;
+    case_gemm_f32, case_rmsnorm, case_rope, case_swiglu, case_conv, case_attention, case_attention8,
+    case_to_f16;
 
 #endif
