@@ -28,10 +28,11 @@ objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 MODEL        ?= lfm2-8b-a1b
 BESIDE       ?= qwen3-1.7b
 MODELS       ?= models
+PYTHON       ?= python3
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := all
-.PHONY: all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint clean help
+.PHONY: golden all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
 ifneq ($(filter-out deps deps-dev clean help,$(or $(MAKECMDGOALS),all)),)
@@ -84,6 +85,9 @@ ubsan: ## the tests under UndefinedBehaviorSanitizer, in build-ubsan/
 
 clang: ## build everything with clang, in build-clang/ (warnings are errors)
 	@$(MAKE) --no-print-directory build-clang/lfm2 build-clang/lfm2-tests CC=clang BUILD=build-clang
+
+golden: ## record data/golden/ anew with Hugging Face Transformers (PYTHON=, see data/golden/requirements.txt)
+	$(PYTHON) data/golden/make_golden.py
 
 fuzz: lfm2 ## feed damaged files to every reader for FUZZ_SECONDS each (clang's libFuzzer), in build-fuzz/
 	@mkdir -p build-fuzz/fuzz_model.seeds
