@@ -42,6 +42,7 @@ struct opening {
     struct safetensors *files;
     uint8_t *taken;
     float factor;
+    int64_t rank; /* of every pair; 0: each has its own */
     struct error *e;
 };
 
@@ -52,7 +53,7 @@ static enum status read_config(struct opening *o, const json_t *c, const char *p
         "use_dora",          "fan_in_fan_out",         "lora_bias", "alpha_pattern", "modules_to_save",
         "layer_replication", "trainable_token_indices"};
     const char *type = json_string_value(json_object_get(c, "peft_type"));
-    const json_t *alpha = json_object_get(c, "lora_alpha");
+    const json_t *alpha = json_object_get(c, "lora_alpha"), *r = json_object_get(c, "r");
     if (!type || strcmp(type, "LORA") != 0)
         return fail(o->e, ERR_UNSUPPORTED, "%s: key peft_type: not supported (found %s, expected LORA)", path,
                     type ? type : "none");
@@ -66,6 +67,9 @@ static enum status read_config(struct opening *o, const json_t *c, const char *p
     }
     if (!json_is_number(alpha) || !(fabs(json_number_value(alpha)) < 1e6))
         return fail(o->e, ERR_SHAPE, "%s: key lora_alpha: missing or not a number", path);
+    if (r && (!json_is_integer(r) || json_integer_value(r) < 1))
+        return fail(o->e, ERR_SHAPE, "%s: key r: not a whole number of at least 1", path);
+    o->rank = json_object_size(json_object_get(c, "rank_pattern")) ? 0 : json_integer_value(r);
     o->l->alpha = json_number_value(alpha);
     o->l->rank_stabilised = json_is_true(json_object_get(c, "use_rslora"));
     return OK;
@@ -119,6 +123,11 @@ static enum status add_pair(struct opening *o, uint64_t tensor, int64_t first_ro
                     "%s: tensor %s: wrong shape (found [%" PRId64 ", %" PRId64 "] and [%" PRId64 ", %" PRId64
                     "], expected [r, %" PRId64 "] and [%" PRId64 ", r])",
                     o->l->path, a->name, a->dims[0], a->dims[1], b->dims[0], b->dims[1], cols, rows);
+    if (o->rank && r != o->rank)
+        return fail(o->e, ERR_SHAPE,
+                    "%s: tensor %s: another rank than r in adapter_config.json (found %" PRId64
+                    ", expected %" PRId64 ")",
+                    o->l->path, a->name, r, o->rank);
     struct pair *p = calloc(1, sizeof *p);
     if (!p) return fail(o->e, ERR_MEMORY, "%s: out of memory", o->l->path);
     p->next = o->l->pairs[tensor];
@@ -171,6 +180,9 @@ static enum status add_pairs(struct opening *o) {
         for (const struct layer_tensor *r = layer_tensors; r < layer_tensors + n_layer_tensors; r++)
             TRY(add_row_of_table(o, r, i));
     TRY(add_head(o));
+    if (o->files->n_tensors == 0)
+        return fail(o->e, ERR_SHAPE, "%s: no tensors in it (expected pairs of lora_A and lora_B)",
+                    o->l->path);
     for (size_t i = 0; i < o->files->n_tensors; i++)
         if (!o->taken[i])
             return fail(o->e, ERR_UNSUPPORTED,

@@ -60,6 +60,45 @@ static const char *text_at(const json_t *object, const char *key) {
     return s ? s : "";
 }
 
+/* Keys that are there have these types, or are null. */
+static enum status check_types(const struct folder *f, struct error *e) {
+    static const struct {
+        const char *key;
+        int in_config;
+        json_type type, other;
+    } keys[] = {
+        {"added_tokens", 0, JSON_ARRAY, JSON_ARRAY},
+        {"normalizer", 0, JSON_OBJECT, JSON_OBJECT},
+        {"post_processor", 0, JSON_OBJECT, JSON_OBJECT},
+        {"decoder", 0, JSON_OBJECT, JSON_OBJECT},
+        {"added_tokens_decoder", 1, JSON_OBJECT, JSON_OBJECT},
+        {"bos_token", 1, JSON_STRING, JSON_OBJECT},
+        {"eos_token", 1, JSON_STRING, JSON_OBJECT},
+        {"pad_token", 1, JSON_STRING, JSON_OBJECT},
+        {"add_bos_token", 1, JSON_TRUE, JSON_FALSE},
+        {"add_eos_token", 1, JSON_TRUE, JSON_FALSE},
+        {"chat_template", 1, JSON_STRING, JSON_ARRAY},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *v = json_object_get(keys[i].in_config ? f->config : f->tokenizer, keys[i].key);
+        if (!v || json_is_null(v) || json_typeof(v) == keys[i].type || json_typeof(v) == keys[i].other)
+            continue;
+        return fail(e, ERR_FORMAT, "%s: key %s%s is of the wrong type", f->path, keys[i].key,
+                    keys[i].in_config ? " of tokenizer_config.json beside it" : "");
+    }
+    return OK;
+}
+
+/* Tokens become bytes again as byte-level tokens do: what this program always does. */
+static enum status read_decoder(const struct folder *f, struct error *e) {
+    json_t *value = json_object_get(f->tokenizer, "decoder"), *part;
+    for (size_t i = 0; (part = part_at(value, "decoders", i)); i++)
+        if (strcmp(text_at(part, "type"), "ByteLevel") != 0)
+            return fail(e, ERR_UNSUPPORTED, "%s: unknown decoder '%.40s' (expected ByteLevel)", f->path,
+                        text_at(part, "type"));
+    return OK;
+}
+
 static enum status read_pre_tokenizer(struct folder *f, struct error *e) {
     json_t *value = json_object_get(f->tokenizer, "pre_tokenizer"), *part;
     int byte_level = 0;
@@ -150,8 +189,11 @@ static enum status count_ids(const struct folder *f, int64_t *n, struct error *e
         if (json_integer_value(value) > top) top = json_integer_value(value);
     }
     json_array_foreach(added, i, value) {
-        int64_t id = json_integer_value(json_object_get(value, "id"));
-        if (id > top) top = id;
+        const json_t *id = json_object_get(value, "id");
+        if (!json_is_integer(id))
+            return fail(e, ERR_FORMAT, "%s: the id of added token '%.60s' is not a whole number", f->path,
+                        text_at(value, "content"));
+        if (json_integer_value(id) > top) top = json_integer_value(id);
     }
     json_object_foreach(json_object_get(f->config, "added_tokens_decoder"), key, value) {
         int64_t id = strtoll(key, NULL, 10);
@@ -258,7 +300,9 @@ static enum status build(struct tokenizer **out, struct folder *f, struct error 
     int nfc = 0, ignore_merges = 0;
     uint32_t n_lines = 0;
     int64_t n = 0;
+    TRY(check_types(f, e));
     if (f->tokenizer) {
+        TRY(read_decoder(f, e));
         TRY(read_pre_tokenizer(f, e));
         TRY(read_normalizer(f, &nfc, e));
         TRY(read_post_processor(f, &template_bos, e));

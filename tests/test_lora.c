@@ -274,6 +274,9 @@ static const struct {
     {"{\"peft_type\": \"IA3\"}", "IA3", {0}},
     {"{\"peft_type\": \"LORA\"}", "lora_alpha", {0}},
     {"{\"peft_type\": \"LORA\", \"lora_alpha\": \"6\"}", "lora_alpha", {0}},
+    {"{\"peft_type\": \"LORA\", \"lora_alpha\": 6, \"r\": 0}", "key r", {0}},
+    {"{\"peft_type\": \"LORA\", \"lora_alpha\": 6, \"r\": \"3\"}", "key r", {0}},
+    {"{\"peft_type\": \"LORA\", \"lora_alpha\": 6, \"r\": 4}", "another rank", {0}},
     {CONFIG ", \"use_dora\": true}", "use_dora", {0}},
     {CONFIG ", \"fan_in_fan_out\": true}", "fan_in_fan_out", {0}},
     {CONFIG ", \"modules_to_save\": [\"lm_head\"]}", "modules_to_save", {0}},
@@ -302,9 +305,12 @@ Test(lora, what_is_not_done_is_refused, .init = make_directory, .fini = remove_d
                   e.text);
         model_close(m);
     }
-    unlink(in_directory("lora/adapter_config.json"));
     struct error e = {0};
     struct model *m;
+    write_adapter(moe_modules, 0, CONFIG "}", "");
+    cr_expect_eq(model_open_lora(&m, in_directory("m.gguf"), in_directory("lora"), &e), ERR_SHAPE);
+    cr_expect(strstr(e.text, "no tensors"), "%s", e.text);
+    unlink(in_directory("lora/adapter_config.json"));
     cr_expect_eq(model_open_lora(&m, in_directory("m.gguf"), in_directory("lora"), &e), ERR_IO);
     cr_expect_eq(model_open_lora(&m, in_directory("m.gguf"), in_directory("missing"), &e), ERR_IO);
     cr_expect_eq(model_open_lora(&m, in_directory("m.gguf"), "", &e), ERR_ARG);

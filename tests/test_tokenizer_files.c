@@ -288,6 +288,14 @@ Test(tokenizer_folders, tokenizer_json) {
     expect_folder(f, "added_tokens.0.lstrip", "true", "lstrip");
     expect_folder(f, "added_tokens.0.content", "7", "has no content");
     expect_folder(f, "added_tokens.0.content", "\"\"", "is empty");
+    expect_folder(f, "added_tokens.0.id", NULL, "the id of added token '<|pad|>' is not a whole number");
+    expect_folder(f, "added_tokens.0.id", "\"0\"", "the id of added token '<|pad|>' is not a whole number");
+    expect_folder(f, "added_tokens", "{}", "key added_tokens is of the wrong type");
+    expect_folder(f, "normalizer", "\"NFC\"", "key normalizer is of the wrong type");
+    expect_folder(f, "post_processor", "5", "key post_processor is of the wrong type");
+    expect_folder(f, "decoder", "null", NULL);
+    expect_folder(f, "decoder", "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteLevel\"}]}", NULL);
+    expect_folder(f, "decoder", "{\"type\": \"Metaspace\"}", "unknown decoder 'Metaspace'");
 }
 
 Test(tokenizer_folders, tokenizer_config_json) {
@@ -296,6 +304,10 @@ Test(tokenizer_folders, tokenizer_config_json) {
     expect_folder(f, "eos_token", "null", NULL);
     expect_folder(f, "eos_token", "\"</s>\"", "eos_token is '</s>', which is not an added token");
     expect_folder(f, "add_eos_token", "true", "add_eos_token");
+    expect_folder(f, "add_bos_token", "\"yes\"", "key add_bos_token of tokenizer_config.json");
+    expect_folder(f, "bos_token", "1", "key bos_token of tokenizer_config.json");
+    expect_folder(f, "chat_template", "7", "key chat_template of tokenizer_config.json");
+    expect_folder(f, "added_tokens_decoder", "[]", "key added_tokens_decoder of");
     expect_folder(f, "added_tokens_decoder.-5", "{\"content\": \"<|new|>\"}", "out of range");
     expect_folder(f, "added_tokens_decoder.999999999", "{\"content\": \"<|new|>\"}", "too high");
     expect_folder(f, "added_tokens_decoder.900", "{\"content\": \"<|new|>\", \"special\": true}", NULL);
