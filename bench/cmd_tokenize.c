@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/clock.h"
 #include "bench/cmd.h"
 #include "bench/ids.h"
 #include "bench/text_input.h"
@@ -18,7 +19,7 @@ static const char usage[] =
 
 struct arguments {
     const char *model, *tokenizer, *prompt, *file, *ids;
-    int no_bos, special, detokenize;
+    int no_bos, special, detokenize, stats;
 };
 
 static enum status print_ids(const struct arguments *a, const struct tokenizer *t, struct error *e) {
@@ -26,7 +27,12 @@ static enum status print_ids(const struct arguments *a, const struct tokenizer *
     struct tokens ids = {0};
     unsigned flags = (a->no_bos ? 0 : TOKENS_BOS) | (a->special ? TOKENS_SPECIAL : 0);
     enum status status = text_input(&text, a->prompt, a->file, e);
+    int64_t start = now_ns();
     if (status == OK) status = tokenizer_encode(t, text.data, text.n, flags, &ids, e);
+    int64_t ns = now_ns() - start;
+    if (status == OK && a->stats)
+        fprintf(stderr, "%zu bytes, %zu tokens, %.3f s, %.2f MB/s\n", text.n, ids.n, 1e-9 * (double)ns,
+                1e3 * (double)text.n / (double)(ns ? ns : 1));
     for (size_t i = 0; status == OK && i < ids.n; i++) printf("%s%d", i ? " " : "", ids.ids[i]);
     if (status == OK) putchar('\n');
     buffer_free(&text), tokens_free(&ids);
@@ -70,6 +76,7 @@ int cmd_tokenize(int argc, char **argv) {
         {"--special", OPTION_FLAG, &a.special, NULL,
          "text such as <|im_end|> becomes its special token;\nwith --detokenize special tokens are written"},
         {"--detokenize", OPTION_FLAG, &a.detokenize, NULL, "print the text of --ids"},
+        {"--stats", OPTION_FLAG, &a.stats, NULL, "print bytes, tokens and speed on standard error"},
         {"--ids", OPTION_TEXT, &a.ids, "LIST", "token ids separated by commas"},
         {0},
     };
