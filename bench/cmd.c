@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "optimized/kernels.h"
 
@@ -18,4 +19,16 @@ int cmd_isa_mask(unsigned *mask, struct error *e) {
     if (cpu_mask_by_name(name, mask) == 0) return 0;
     fail(e, ERR_ARG, "LFM2_ISA=%s: unknown instruction set (expected one of: %s)", name, cpu_isa_names);
     return -1;
+}
+
+enum status cmd_kv_type(enum kv_type *out, const struct cache_types *given, struct error *e) {
+    const char *names[] = {given->keys, given->values}, *name = names[0] ? names[0] : names[1];
+    *out = KV_F16;
+    if (!name) return OK;
+    if (names[0] && names[1] && strcmp(names[0], names[1]) != 0)
+        return fail(e, ERR_ARG, "-ctk %s -ctv %s: keys and values must have one type", names[0], names[1]);
+    if (strcmp(name, "f16") != 0 && strcmp(name, "q8_0") != 0)
+        return fail(e, ERR_ARG, "-ctk %s: unknown cache type (expected f16 or q8_0)", name);
+    if (strcmp(name, "q8_0") == 0) *out = KV_Q8;
+    return OK;
 }

@@ -6,6 +6,7 @@
 
 #include "bench/options.h"
 #include "data/status.h"
+#include "reference/engine.h"
 
 #define CMD(name) int cmd_##name(int argc, char **argv);
 CMD(info)
@@ -32,5 +33,18 @@ int cmd_fail(const struct error *e);
 /* The features named by the environment variable LFM2_ISA (0 when unset). Returns 0, or -1 after filling *e.
  */
 int cmd_isa_mask(unsigned *mask, struct error *e);
+
+/* -ctk and -ctv, as in llama.cpp: f16 (default) or q8_0. Keys and values have one type here, so naming one
+ * names both. NULL: not given. */
+struct cache_types {
+    const char *keys, *values;
+};
+enum status cmd_kv_type(enum kv_type *out, const struct cache_types *given, struct error *e);
+#define CACHE_OPTIONS(a)                                                                                     \
+    {"-ctk,--cache-type-k", OPTION_TEXT, &(a).keys, "TYPE",                                                  \
+     "f16 (default) or q8_0: keys and values are cached as int8, optimized\nengine only; half the memory"},  \
+    {                                                                                                        \
+        "-ctv,--cache-type-v", OPTION_TEXT, &(a).values, "TYPE", "the same: keys and values have one type"   \
+    }
 
 #endif

@@ -14,12 +14,19 @@
 #include "bench/throughput.h"
 #include "bench/throughput_print.h"
 
-enum { UNSET = INT_MIN, MAX_MODELS = 16, MAX_ENGINES = 2, MAX_BENCH_PEERS = 8, COMPARED_REPETITIONS = 10 };
+enum {
+    UNSET = INT_MIN,
+    MAX_MODELS = 16,
+    MAX_ENGINES = 2,
+    MAX_CACHES = 2,
+    MAX_BENCH_PEERS = 8,
+    COMPARED_REPETITIONS = 10
+};
 
 struct bench_command {
     /* as given */
     const char *models, *prompts, *gens, *pairs, *depths, *parallel, *batches, *threads, *engines, *format,
-        *format_err, *peers, *packed, *against, *lora;
+        *format_err, *peers, *packed, *against, *lora, *cache_types;
     struct baseline_options names;
     const char *preset_name, *record, *cpus;
     int repetitions, no_warmup, no_limits, show_lines, seed;
@@ -31,6 +38,8 @@ struct bench_command {
     unsigned cpu_mask;
     const struct engine *engine_list[MAX_ENGINES];
     int n_engines;
+    enum kv_type caches[MAX_CACHES];
+    int n_caches;
     struct peer peer_list[MAX_BENCH_PEERS];
     int n_peers;
     struct host host;
@@ -38,7 +47,7 @@ struct bench_command {
     struct timed_list timed;
     struct model *model_list[MAX_MODELS];
     char packed_list[MAX_MODELS][4096];
-    struct subject subjects[MAX_MODELS * MAX_ENGINES];
+    struct subject subjects[MAX_MODELS * (MAX_ENGINES - 1 + MAX_CACHES)];
     int n_models, n_subjects;
     int64_t started;
     struct progress progress;
@@ -166,6 +175,13 @@ static enum status read_options(struct bench_command *c, struct error *e) {
             return fail(e, ERR_ARG, "bench: --engine %s: expected optimized, reference or both", c->engines);
         c->engine_list[c->n_engines++] = engine;
     }
+    for (const char *list = c->cache_types ? c->cache_types : "f16"; next_word(&list, word, sizeof word);) {
+        if (c->n_caches == MAX_CACHES) return fail(e, ERR_ARG, "bench: -ctk: expected f16, q8_0 or both");
+        TRY(cmd_kv_type(&c->caches[c->n_caches++], &(struct cache_types){word, NULL}, e));
+    }
+    if (c->against && c->packed)
+        return fail(e, ERR_ARG,
+                    "bench: --against: another build may pack in another way; leave out --packed");
     if (c->record) TRY(records_check(c->record, e));
     for (const char *list = c->peers; next_word(&list, word, sizeof word);) {
         if (c->n_peers == MAX_BENCH_PEERS)
@@ -222,12 +238,13 @@ static enum status open_models(struct bench_command *c, struct error *e) {
         int64_t load_ns = now_ns() - t0;
         name_apart(c, &row);
         if (rows_add(&c->model_rows, &models_table, &row)) return fail(e, ERR_MEMORY, "bench: out of memory");
-        for (int i = 0; i < c->n_engines; i++) {
-            struct subject *s = &c->subjects[c->n_subjects++];
-            *s = (struct subject){.engine = c->engine_list[i], .model = m, .model_load_ns = load_ns};
-            if (s->engine->pack) s->packed = beside;
-            memcpy(s->name, row.name, sizeof s->name);
-        }
+        for (int i = 0; i < c->n_engines; i++)
+            for (int j = 0; j < (c->engine_list[i]->pack ? c->n_caches : 1); j++) {
+                struct subject *s = &c->subjects[c->n_subjects++];
+                *s = (struct subject){.engine = c->engine_list[i], .model = m, .model_load_ns = load_ns};
+                if (s->engine->pack) s->packed = beside, s->kv_type = c->caches[j];
+                memcpy(s->name, row.name, sizeof s->name);
+            }
     }
     return OK;
 }
@@ -390,6 +407,8 @@ int cmd_bench(int argc, char **argv) {
         {"-d,--n-depth", OPTION_TEXT, &c.depths, "N,...", "tokens before the test, not timed (default: 0)"},
         {"-np,--parallel", OPTION_TEXT, &c.parallel, "N,...",
          "sequences decoded at once in the tests of -n; rows count\nthe tokens of all (default: 1)"},
+        {"-ctk,--cache-type-k", OPTION_TEXT, &c.cache_types, "TYPE,...",
+         "f16 (default), q8_0 or both: how keys and values are cached"},
         {"-b,--batch-size", OPTION_TEXT, &c.batches, "N,...", "tokens computed at once (default: 2048)"},
         {"-t,--threads", OPTION_TEXT, &c.threads, "N,...", "threads, pinned (default: one per CPU)"},
         {"-C,--cpu-mask", OPTION_TEXT, &c.cpus, "HEX", "CPUs to use, by bit"},

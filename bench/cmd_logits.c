@@ -21,6 +21,7 @@ static const char usage[] =
     "and /ids, int32 [n_ids]. n is 1, the last position; with --all every position.";
 
 struct arguments {
+    struct cache_types cache;
     const char *model, *lora, *packed, *engine, *ids, *prompt, *file, *out;
     int all, no_bos, special, threads, batch;
 };
@@ -87,6 +88,7 @@ static enum status run_model(const struct arguments *a, const struct model *m, c
     size_t V = (size_t)m->config.n_vocab;
     float *logits = calloc((size_t)rows * V, sizeof *logits);
     enum status status = cmd_isa_mask(&options.cpu_mask, e) ? e->code : OK;
+    if (status == OK) status = cmd_kv_type(&options.kv_type, &a->cache, e);
     if (status == OK && !logits)
         status = fail(e, ERR_MEMORY, "logits: no memory for %d x %zu logits", rows, V);
     if (status == OK) status = engine->open(&s, m, &options, e);
@@ -139,6 +141,7 @@ int cmd_logits(int argc, char **argv) {
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &a.model, "FILE", "the model: a GGUF file or a Hugging Face folder"},
         {"--lora", OPTION_TEXT, &a.lora, "F[:S]", "add a PEFT adapter, S times (default 1); may be repeated"},
+        CACHE_OPTIONS(a.cache),
         {"--packed", OPTION_TEXT, &a.packed, "FILE",
          "the model's packed file (lfm2 pack), optimized engine only"},
         {"--engine", OPTION_TEXT, &a.engine, "NAME", "reference or optimized (default)"},

@@ -19,6 +19,8 @@ struct arguments {
     const char *models, *lora, *ids, *output, *record;
     int n_prefill, n_decode, seed, threads;
     unsigned cpu_mask;
+    struct cache_types cache;
+    enum kv_type kv_type;
 };
 
 /* Each engine has its own rate, so that the second starts its estimate afresh. */
@@ -158,8 +160,11 @@ static enum status present(const struct arguments *a, const struct model *m, con
 static enum status one_model(const char *path, const struct arguments *a, json_t *all, int *passed,
                              struct error *e) {
     struct watch watch = {0};
-    struct parity_options o = {
-        .threads = a->threads, .cpu_mask = a->cpu_mask, .progress = show_progress, .progress_arg = &watch};
+    struct parity_options o = {.threads = a->threads,
+                               .cpu_mask = a->cpu_mask,
+                               .kv_type = a->kv_type,
+                               .progress = show_progress,
+                               .progress_arg = &watch};
     struct parity_result r = {0};
     struct model *m = NULL;
     int32_t *ids = NULL;
@@ -210,6 +215,7 @@ int cmd_parity(int argc, char **argv) {
         {"--lora", OPTION_TEXT, &a.lora, "F[:S]", "add a PEFT adapter to each, S times (1); may be repeated"},
         {"-p,--n-prompt", OPTION_INT, &a.n_prefill, "N", "tokens of prefill (64)"},
         {"-n,--n-gen", OPTION_INT, &a.n_decode, "N", "decode steps after it (8)"},
+        CACHE_OPTIONS(a.cache),
         {"--ids", OPTION_TEXT, &a.ids, "I,I,..",
          "these token ids, used as given, the last -n of them one by one"},
         {"--seed", OPTION_INT, &a.seed, "N", "of the random ids; BOS comes first (1)"},
@@ -225,7 +231,9 @@ int cmd_parity(int argc, char **argv) {
         "the routers' choices and the logits. Exit code 1 when a bound is broken.",
         specs, NULL, 0, NULL, &e);
     if (parsed == 1) return 0;
-    if (parsed < 0 || cmd_isa_mask(&a.cpu_mask, &e) || check_arguments(&a, &e)) return cmd_fail(&e);
+    if (parsed < 0 || cmd_isa_mask(&a.cpu_mask, &e) || cmd_kv_type(&a.kv_type, &a.cache, &e) ||
+        check_arguments(&a, &e))
+        return cmd_fail(&e);
     json_t *all = strcmp(a.output, "json") ? NULL : json_array();
     int passed = 1;
     enum status st = all_models(&a, all, &passed, &e);

@@ -23,6 +23,7 @@ static const char usage[] =
     "compare.";
 
 struct arguments {
+    struct cache_types cache;
     const char *model, *lora, *packed, *engine, *file, *base, *output, *record;
     int n_ctx, chunks, stride, threads, batch, compare, whole, special;
 };
@@ -97,6 +98,7 @@ static enum status run(const struct arguments *a, const struct model *m, struct 
         (struct engine_options){.threads = a->threads, .max_batch = a->batch, .packed = a->packed};
     o->progress = show, o->progress_arg = &watch;
     if (st == OK && cmd_isa_mask(&o->engine_options.cpu_mask, e)) st = e->code;
+    if (st == OK) st = cmd_kv_type(&o->engine_options.kv_type, &a->cache, e);
     if (st == OK) st = perplexity_run(r, m, o, e);
     progress_end(&watch.line);
     if (st == OK && o->save) st = base_finish(&writer, e);
@@ -184,6 +186,7 @@ int cmd_perplexity(int argc, char **argv) {
         {"--engine", OPTION_TEXT, &a.engine, "NAME", "reference or optimized (default)"},
         {"--special", OPTION_FLAG, &a.special, NULL, "text such as <|im_end|> becomes its special token"},
         {"--lora", OPTION_TEXT, &a.lora, "F[:S]", "add a PEFT adapter, S times (default 1); may be repeated"},
+        CACHE_OPTIONS(a.cache),
         {"--packed", OPTION_TEXT, &a.packed, "FILE",
          "the model's packed file (lfm2 pack), optimized engine only"},
         {"-t,--threads", OPTION_INT, &a.threads, "N", "threads (default: one per available CPU)"},

@@ -73,6 +73,7 @@ struct parity_options {
     const struct engine *want, *got; /* NULL: engine_reference, engine_optimized */
     int threads;
     unsigned cpu_mask;
+    enum kv_type kv_type;
     const int32_t *ids;      /* [n_prefill + n_decode] */
     int n_prefill, n_decode; /* n_prefill >= 1, n_decode >= 0 */
     /* Called now and then from the thread that called parity_run; NULL: never. done of total layer passes. */

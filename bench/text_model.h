@@ -3,6 +3,7 @@
 #ifndef BENCH_TEXT_MODEL_H
 #define BENCH_TEXT_MODEL_H
 
+#include "bench/cmd.h"
 #include "bench/generate.h"
 #include "bench/options.h"
 #include "bench/progress.h"
@@ -14,6 +15,7 @@ struct text_options {
     int threads, context, batch, n_predict, top_k, repeat_last_n, seed, special;
     double temperature, top_p, min_p, repeat_penalty;
     struct option_list stop;
+    struct cache_types cache;
 };
 struct text_options text_options_none(void);
 
@@ -24,6 +26,7 @@ struct text_options text_options_none(void);
          "add a PEFT adapter, S times (default 1); may be repeated"},                                        \
         {"--packed", OPTION_TEXT, &(a).packed, "FILE",                                                       \
          "the model's packed file (lfm2 pack), optimized engine only"},                                      \
+        CACHE_OPTIONS((a).cache),                                                                            \
         {"--engine", OPTION_TEXT, &(a).engine, "NAME", "reference or optimized (default)"},                  \
         {"-t,--threads", OPTION_INT, &(a).threads, "N", "threads (default: one per available CPU)"},         \
         {"-c,--ctx-size", OPTION_INT, &(a).context, "N", "tokens of prompt and answer together"},            \

@@ -147,6 +147,7 @@ static enum status runner_open(struct runner *r, const struct throughput_options
                                      .max_tokens = max_tokens,
                                      .max_batch = o->batch,
                                      .cpu_mask = o->cpu_mask,
+                                     .kv_type = subject->kv_type,
                                      .packed = subject->packed};
     TRY(subject->engine->open(&r->sessions[0], subject->model, &options, e));
     for (int i = 1; i < r->n_sessions; i++) TRY(subject->engine->fork(&r->sessions[i], r->sessions[0], 0, e));
@@ -298,7 +299,12 @@ static enum status store(const struct bench *b, const struct entry *x, const str
                                  .samples_count = x->n};
     struct test_cost cost = test_cost(x->runner->subject->model, t);
     if (x->n == 0) return OK;
-    snprintf(row.engine, sizeof row.engine, "%s", x->peer ? x->peer->name : x->runner->subject->engine->name);
+    const struct subject *subject = x->runner->subject;
+    if (x->peer)
+        snprintf(row.engine, sizeof row.engine, "%s", x->peer->name);
+    else
+        snprintf(row.engine, sizeof row.engine, "%.40s%s", subject->engine->name,
+                 subject->kv_type == KV_Q8 ? ", q8_0 cache" : "");
     snprintf(row.model, sizeof row.model, "%s", x->runner->subject->name);
     bench_test_name(t, row.test, sizeof row.test);
     row.bytes_per_token = cost.bytes / bench_test_tokens(t);

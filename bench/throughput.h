@@ -18,7 +18,8 @@ struct subject {
     const struct model *model;
     char name[64];         /* of its rows: its model_row's, made unique by the caller */
     int64_t model_load_ns; /* of model_open */
-    const char *packed;    /* a packed file of the model (engine_options.packed), or NULL */
+    enum kv_type kv_type;
+    const char *packed; /* a packed file of the model (engine_options.packed), or NULL */
 };
 
 struct throughput_options {

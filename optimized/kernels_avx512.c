@@ -377,7 +377,7 @@ TILE void score_tile(const float *q, size_t q_stride, const uint16_t *k, int d, 
     for (int i = 0; i < d; i++) {
         __m512 v0 = load_scale(k + (size_t)i * KV_BLOCK), v1 = load_scale(k1 + (size_t)i * KV_BLOCK);
         if (N <= 4) /* decode: each key is used too few times to hide where it comes from */
-            _mm_prefetch((const char *)(k + ((size_t)4 * d + 2 * (size_t)i) * KV_BLOCK), _MM_HINT_T0);
+            _mm_prefetch((const char *)(k + ((size_t)16 * d + 2 * (size_t)i) * KV_BLOCK), _MM_HINT_T1);
         UNROLL
         for (int r = 0; r < N; r++) {
             __m512 qi = _mm512_set1_ps(q[r * q_stride + i]);
@@ -408,7 +408,7 @@ TILE void value_tile(const float *e, const float *keep, const uint16_t *v, int d
         for (int j = 0; j < V; j++) x[j] = load_scale(v + (size_t)p * d + 16 * j);
         UNROLL
         for (int j = 0; j < V; j += 2)
-            _mm_prefetch((const char *)(v + (size_t)(p + 32) * d + 16 * j), _MM_HINT_T0);
+            _mm_prefetch((const char *)(v + (size_t)(p + 128) * d + 16 * j), _MM_HINT_T1);
         UNROLL
         for (int r = 0; r < N; r++) {
             __m512 er = _mm512_set1_ps(e[(size_t)r * ATTENTION_SPAN + p]);
@@ -467,11 +467,12 @@ T512 static void score_rows(const struct attention_task *a, const uint16_t *k, i
     }
 }
 
+#define VALUE_TILE(N, V)                                                                                     \
+    value_tile(e + (size_t)r * ATTENTION_SPAN, keep + r, v + i, d, n, o + (size_t)r * d + i, N, V)
 #define VALUE_ROWS(V)                                                                                        \
-    for (r = 0; r + 4 <= a->R; r += 4)                                                                       \
-        value_tile(e + (size_t)r * ATTENTION_SPAN, keep + r, v + i, d, n, o + (size_t)r * d + i, 4, V);      \
-    for (; r < a->R; r++)                                                                                    \
-    value_tile(e + (size_t)r * ATTENTION_SPAN, keep + r, v + i, d, n, o + (size_t)r * d + i, 1, V)
+    for (r = 0; r + 4 <= a->R; r += 4) VALUE_TILE(4, V);                                                     \
+    for (; r + 2 <= a->R; r += 2) VALUE_TILE(2, V);                                                          \
+    for (; r < a->R; r++) VALUE_TILE(1, V)
 
 T512 static void value_rows(const struct attention_task *a, const uint16_t *v, const float *keep, int n) {
     const float *e = a->scratch;
@@ -529,7 +530,7 @@ TILE void score8_tile(const struct attention8_task *a, int r0, const uint8_t *k,
         UNROLL
         for (int g = 0; g < 8; g++, k += 64) {
             __m512i keys = _mm512_loadu_si512(k);
-            if (N <= 4) _mm_prefetch((const char *)k + 4096, _MM_HINT_T0);
+            if (N <= 4) _mm_prefetch((const char *)k + 16384, _MM_HINT_T1);
             UNROLL
             for (int r = 0; r < N; r++)
                 dot[r] = _mm512_dpbusd_epi32(dot[r], keys, broadcast4(q + r * a->q.q_stride + 4 * g));
@@ -598,7 +599,7 @@ TILE void value8_tile(const uint8_t *w, const float *keep, const float *step, co
         UNROLL
         for (int j = 0; j < V; j++) {
             x[j] = _mm512_loadu_si512(v + 64 * j);
-            if (N <= 4) _mm_prefetch((const char *)v + (size_t)64 * d + 64 * j, _MM_HINT_T0);
+            if (N <= 4) _mm_prefetch((const char *)v + (size_t)256 * d + 64 * j, _MM_HINT_T1);
         }
         UNROLL
         for (int r = 0; r < N; r++) {
@@ -619,13 +620,13 @@ TILE void value8_tile(const uint8_t *w, const float *keep, const float *step, co
     }
 }
 
-#define VALUE8_ROWS(V)                                                                                       \
-    for (r = 0; r + 4 <= a->R; r += 4)                                                                       \
-        value8_tile(a->weights8 + (size_t)r * ATTENTION_SPAN, keep + r, step + r, v + 4 * i, d, n,           \
-                    a->o + (size_t)r * d + i, 4, V);                                                         \
-    for (; r < a->R; r++)                                                                                    \
+#define VALUE8_TILE(N, V)                                                                                    \
     value8_tile(a->weights8 + (size_t)r * ATTENTION_SPAN, keep + r, step + r, v + 4 * i, d, n,               \
-                a->o + (size_t)r * d + i, 1, V)
+                a->o + (size_t)r * d + i, N, V)
+#define VALUE8_ROWS(V)                                                                                       \
+    for (r = 0; r + 4 <= a->R; r += 4) VALUE8_TILE(4, V);                                                    \
+    for (; r + 2 <= a->R; r += 2) VALUE8_TILE(2, V);                                                         \
+    for (; r < a->R; r++) VALUE8_TILE(1, V)
 
 T512 void attention8_avx512vnni(const struct attention8_task *a) {
     float keep[ATTENTION_ROWS], step[ATTENTION_ROWS];
