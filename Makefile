@@ -21,7 +21,9 @@ CMD_SRC  := lfm2.c $(wildcard bench/*.c eval/*.c eval/tasks/*.c)
 # tests/ files without a Criterion include are shared with the program (kernel cases, checks).
 TEST_SRC := $(wildcard tests/test_*.c)
 FUZZ_SRC := $(wildcard tests/fuzz_*.c)
-CASE_SRC := $(filter-out $(TEST_SRC) $(FUZZ_SRC),$(wildcard tests/*.c))
+SHIM_SRC := $(wildcard tests/shim_*.c)
+CASE_SRC := $(filter-out $(TEST_SRC) $(FUZZ_SRC) $(SHIM_SRC),$(wildcard tests/*.c))
+SHIMS    := $(patsubst tests/%.c,$(BUILD)/%.so,$(SHIM_SRC))
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 # What `make chart`, `make parity` and `make fuzz` take.
@@ -49,7 +51,7 @@ deps: ## install the Debian packages that building, testing and charting need
 deps-dev: ## the same, and clang, clang-format, valgrind, cppcheck
 	@sh .ci/deps.sh dev
 
-test: $(BUILD)/lfm2 $(BUILD)/lfm2-tests ## run all tests, the engines' once per instruction set of this CPU
+test: $(BUILD)/lfm2 $(BUILD)/lfm2-tests $(SHIMS) ## run all tests, the engines' once per instruction set of this CPU
 	@sh tests/run.sh $(BUILD)
 
 chart: lfm2 ## synthetic models, parity, speed of both models, RESULTS.md and plots (MODEL=, BESIDE=, MODELS=)
@@ -126,6 +128,12 @@ $(BUILD)/libcases.a: $(call objects,$(CASE_SRC))
 $(BUILD)/lfm2-tests: $(call objects,$(TEST_SRC) $(CASE_SRC) $(filter-out lfm2.c,$(CMD_SRC))) $(BUILD)/liblfm2.a
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ $(LDLIBS) -lcriterion
+
+# Preloaded by tests; of no sanitizer, since it stands before their libraries.
+$(BUILD)/shim_%.so: tests/shim_%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(CPPFLAGS) $(CSTD) -O1 -g -fPIC -shared $(WARN) $< -o $@ -ldl
 
 $(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(call objects,$(CASE_SRC)) $(BUILD)/liblfm2.a
 	@echo "  LINK    $@"

@@ -1,4 +1,5 @@
 /* lfm2: the command. A table of subcommands, nothing else. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,13 @@ static void usage(FILE *to) {
     fprintf(to, "\nExit codes: 0 done, 1 a check failed, 2 bad usage or bad input.\n");
 }
 
+/* Output that did not arrive is no success: a full disk behind `lfm2 info > file`. */
+static int end(int code) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return code;
+    if (code == 0 && errno != EPIPE) fprintf(stderr, "lfm2: standard output: %s\n", strerror(errno));
+    return code || errno == EPIPE ? code : 2;
+}
+
 int main(int argc, char **argv) {
     signals_install();
     if (argc < 2) {
@@ -44,10 +52,10 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         usage(stdout);
-        return 0;
+        return end(0);
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+        if (strcmp(argv[1], commands[i].name) == 0) return end(commands[i].run(argc - 1, argv + 1));
     fprintf(stderr, "lfm2: unknown command '%s'; `lfm2 --help` lists them\n", argv[1]);
     return 2;
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/unfinished.h"
+
 static const char magic[8] = {'_', 'l', 'o', 'g', 'i', 't', 's', '_'};
 enum { HEADER = sizeof magic + 3 * sizeof(int32_t) };
 
@@ -76,6 +78,9 @@ static enum status check(struct base_file *b, struct error *e) {
                     "1, 1)",
                     b->path, (int)h->n_ctx, (int)h->n_vocab, (int)h->n_chunks);
     uint64_t want = file_size(h);
+    if (!want)
+        return fail(e, ERR_FORMAT, "%s: impossible sizes (found %d chunks of %d ids and a vocabulary of %d)",
+                    b->path, (int)h->n_chunks, (int)h->n_ctx, (int)h->n_vocab);
     if (b->file.size != want)
         return fail(e, ERR_FORMAT,
                     "%s: %s (found %" PRIu64 " bytes, expected %" PRIu64
@@ -141,6 +146,7 @@ enum status base_create(struct base_writer *w, const char *path, const struct ba
     w->row = malloc(base_row_bytes(h->n_vocab));
     if (!w->row) return fail(e, ERR_MEMORY, "%s: out of memory", path);
     w->file = fopen(w->temporary, "wbe");
+    if (w->file) unfinished_add(w->temporary);
     if (!w->file) return cannot_write(w, e);
     if (put(w, magic, sizeof magic) || put(w, h, sizeof *h) ||
         put(w, ids, (size_t)h->n_ctx * (size_t)h->n_chunks * sizeof *ids))
@@ -157,13 +163,13 @@ enum status base_finish(struct base_writer *w, struct error *e) {
     int failed = fclose(w->file) != 0;
     w->file = NULL;
     if (failed || rename(w->temporary, w->path) != 0) return cannot_write(w, e);
-    w->temporary[0] = 0;
+    unfinished_done(w->temporary), w->temporary[0] = 0;
     return OK;
 }
 
 void base_abandon(struct base_writer *w) {
     if (w->file) fclose(w->file);
-    if (w->temporary[0]) unlink(w->temporary);
+    if (w->temporary[0]) unlink(w->temporary), unfinished_done(w->temporary);
     free(w->row);
     *w = (struct base_writer){0};
 }

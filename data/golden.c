@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/hdf5_quiet.h"
 #include "data/mapped.h"
 #include "data/unfinished.h"
 
@@ -27,7 +28,7 @@ static enum status begin(struct golden **out, const char *path, struct error *e)
     }
     g->file = -1;
     /* HDF5 prints its error stack to stderr unless told not to; callers get one sentence instead. */
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hdf5_quiet();
     *out = g;
     return OK;
 }
@@ -44,6 +45,7 @@ enum status golden_create(struct golden **out, const char *path, struct error *e
     snprintf(g->temporary, sizeof g->temporary, "%s.%ld.tmp", g->path, (long)getpid());
     g->file = H5Fcreate(g->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     if (g->file < 0) {
+        unlink(g->temporary); /* made, and then not written */
         free(g);
         *out = NULL;
         return fail(e, ERR_IO, "%s: cannot be created", path);

@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "data/hdf5_quiet.h"
 #include "data/mapped.h"
 #include "data/unfinished.h"
 
@@ -113,7 +114,7 @@ enum status packed_create(struct packed_writer **out, const char *path, const st
     w->bytes = id->weights_bytes;
     w->data = -1;
     unfinished_add(w->temporary);
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hdf5_quiet();
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_alignment(access, HUGE, HUGE);
     w->file = H5Fcreate(w->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access);
@@ -270,7 +271,7 @@ static enum status map_weights(struct packed *out, const char *path, uint64_t of
 enum status packed_open(struct packed *out, const char *path, const struct packed_id *id, struct error *e) {
     memset(out, 0, sizeof *out);
     TRY(regular_file(path, e));
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hdf5_quiet();
     hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
     if (file < 0) return fail(e, ERR_FORMAT, "%s: not an HDF5 file", path);
     enum status code = check_id(file, path, id, e);

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/hdf5_quiet.h"
 #include "data/mapped.h"
 #include "data/unfinished.h"
 
@@ -138,7 +139,7 @@ void record_rows(struct record *r, const struct table *t, const void *rows, size
 /* ---- HDF5 types ---- */
 
 static void quiet(void) {
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    hdf5_quiet();
 }
 
 static hid_t text_type(size_t size) {

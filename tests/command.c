@@ -86,7 +86,9 @@ int command_run(struct command *c) {
     strcpy(words, c->line);
     for (char *w = strtok(words, " "); w && argc < MAX_WORDS - 1; w = strtok(NULL, " "))
         argv[argc++] = strcmp(w, "''") == 0 ? w + 2 : w;
-    int in = open_input(c), out = memfd_create("out", MFD_CLOEXEC), err = memfd_create("err", MFD_CLOEXEC);
+    int in = open_input(c);
+    int out = c->output ? open(c->output, O_RDWR | O_CLOEXEC) : memfd_create("out", MFD_CLOEXEC);
+    int err = memfd_create("err", MFD_CLOEXEC);
     if (in < 0 || out < 0 || err < 0) return -1;
     pid_t pid = fork();
     if (pid < 0) return -1;

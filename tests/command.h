@@ -14,6 +14,7 @@ struct command {
     size_t file;             /* RLIMIT_FSIZE in bytes; 0: none */
     int seconds;             /* of wall clock, after which it is killed; 0: 60 */
     const char *input;       /* standard input; NULL: /dev/null */
+    const char *output;      /* a file that standard output goes to, instead of out; NULL: none */
     /* Called in this process while the child runs, NULL: nothing. */
     void (*meanwhile)(pid_t child, void *arg);
     void *arg;

@@ -1,5 +1,6 @@
-/* corpus_others: cases 85 to 96: HDF5 files of our own kind that were damaged, values of options that no run
+/* corpus_others: cases 85 to 100: files of log-probabilities, HDF5 files of our own kind that were damaged, values of options that no run
  * can have, and names that lead to things which are no files. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,27 @@ static void other_kind(struct making *m, int kind) {
     if (bad) m->failed = 1;
 }
 
+/* A file of log-probabilities for 1 chunk of 4 ids, with one of its numbers changed. */
+struct base_lie {
+    const char *magic;
+    int32_t n_ctx, n_vocab, n_chunks, id;
+    float scale;
+    uint64_t bytes; /* 0: as many as the header says */
+};
+
+static void base_file(struct making *m, struct base_lie lie) {
+    uint64_t row = 2 * (512 + 4), size = 20 + 4 * 4 + row;
+    uint8_t *bytes = image_memory(&m->im, size);
+    int32_t sizes[3] = {lie.n_ctx ? lie.n_ctx : 4, lie.n_vocab ? lie.n_vocab : 512, lie.n_chunks ? lie.n_chunks : 1};
+    float lowest = -30;
+    memcpy(bytes, lie.magic ? lie.magic : "_logits_", 8);
+    memcpy(bytes + 8, sizes, sizeof sizes);
+    memcpy(bytes + 20 + 8, &lie.id, 4);
+    memcpy(bytes + 36, &lie.scale, 4), memcpy(bytes + 40, &lowest, 4);
+    making_file(m, "base.kld", bytes, lie.bytes ? lie.bytes : size);
+    m->written = 0;
+}
+
 #define HDF5(X)                                                                                              \
     X(85, not_hdf5, 2, "bad.h5", PACKED, making_text(m, "bad.h5", "hello"); m->written = 0)                  \
     X(85, hdf5_empty, 2, "bad.h5", PACKED, making_file(m, "bad.h5", "", 0); m->written = 0)                  \
@@ -176,7 +198,23 @@ static void other_kind(struct making *m, int kind) {
     X(96, record_is_fifo, 2, "bad.h5", REPORT, char p[4096]; m->written = 1;                                 \
       in_folder(m, "bad.h5", p, sizeof p); if (mkfifo(p, 0600)) m->failed = 1)
 
-#define ALL(X) HDF5(X) OPTIONS(X) THINGS(X)
+#define KLD "perplexity -m % --kl-divergence --kl-divergence-base base.kld"
+#define BASES(X)                                                                                             \
+    X(100, base_magic, 2, "_logits_", KLD, base_file(m, (struct base_lie){.magic = "_tigols_"}))             \
+    X(100, base_cut, 2, "cut short", KLD, base_file(m, (struct base_lie){.bytes = 1000}))                    \
+    X(100, base_header_alone, 2, "cut short", KLD, base_file(m, (struct base_lie){.bytes = 20}))             \
+    X(100, base_header_cut, 2, "_logits_", KLD, base_file(m, (struct base_lie){.bytes = 13}))                \
+    X(100, base_vocabulary, 2, "vocabulary", KLD, base_file(m, (struct base_lie){.n_vocab = 511}))           \
+    X(100, base_wraps, 2, "impossible sizes", KLD,                                                                  \
+      base_file(m, (struct base_lie){.n_ctx = INT32_MAX, .n_vocab = INT32_MAX, .n_chunks = INT32_MAX}))      \
+    X(100, base_negative, 2, "impossible sizes", KLD, base_file(m, (struct base_lie){.n_chunks = -1}))       \
+    X(100, base_id, 2, "outside the vocabulary", KLD, base_file(m, (struct base_lie){.id = 512}))            \
+    X(100, base_id_negative, 2, "outside the vocabulary", KLD, base_file(m, (struct base_lie){.id = -1}))    \
+    X(100, base_scale_nan, 2, "no log-probabilities", KLD, base_file(m, (struct base_lie){.scale = NAN}))    \
+    X(100, base_is_fifo, 2, "not a regular file", KLD, char p[4096];                                         \
+      in_folder(m, "base.kld", p, sizeof p); if (mkfifo(p, 0600)) m->failed = 1)
+
+#define ALL(X) BASES(X) HDF5(X) OPTIONS(X) THINGS(X)
 
 #define X(number, id, code, mention, command, ...)                                                           \
     static void case_##id(struct making *m) {                                                                \
