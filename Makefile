@@ -15,6 +15,11 @@ CFLAGS  += $(FLAGS) $(WARN)
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -pthread
 LDFLAGS += $(SAN)
+# Evaluations can be shared by the processes of mpirun; `make MPI=no` builds without it where it is installed.
+MPI     ?= $(shell pkg-config --exists ompi-c 2>/dev/null && echo ompi-c || echo no)
+ifneq ($(MPI),no)
+LDLIBS  += $(shell pkg-config --libs $(MPI))
+endif
 
 LIB_SRC  := $(wildcard data/*.c reference/*.c optimized/*.c)
 CMD_SRC  := lfm2.c $(wildcard bench/*.c eval/*.c eval/tasks/*.c)
@@ -145,6 +150,10 @@ run-fuzz: $(patsubst tests/%.c,$(BUILD)/%,$(FUZZ_SRC))
 	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8000000 -artifact_prefix=$$f. $$f.corpus $$f.seeds 2>$$f.log || \
 	    { tail -40 $$f.log; echo "make fuzz: $$f failed; the input lies beside it, the log is $$f.log"; exit 1; }; done
 	@echo "make fuzz: nothing found ($(words $^) readers: $(notdir $^)); logs are $(BUILD)/*.log"
+
+ifneq ($(MPI),no)
+$(BUILD)/eval/share.o: CPPFLAGS += -DHAVE_MPI $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(MPI)))
+endif
 
 # Records name the flags that their numbers were built with.
 $(BUILD)/bench/machine.o: CPPFLAGS += -DBUILD_FLAGS='"$(FLAGS)"'

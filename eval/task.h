@@ -23,7 +23,7 @@ enum protocol {
 /* What the user asked for; the same for all tasks of a run. */
 struct task_options {
     enum protocol protocol;
-    int num_fewshot;                /* -1: the task's own (tasks whose YAML says 0 ignore it) */
+    int num_fewshot;                /* -1: the task's own; see task_shots */
     int apply_chat_template;        /* 1: items give messages instead of a text */
     int fewshot_as_multiturn;       /* shots are turns of their own; lm-eval's default with a chat template */
     const char *system_instruction; /* NULL: none */
@@ -106,7 +106,8 @@ struct task {
     int variant;         /* the suite's own: which subject, which language */
     const char *version; /* lm-eval's metadata.version: "3.0", "1" as JSON prints it */
     enum item_kind kind;
-    int num_fewshot; /* lm-eval's default: what "n-shot" says when the user says nothing */
+    int num_fewshot;   /* lm-eval's default: what "n-shot" says when the user says nothing */
+    int fewshot_fixed; /* 1: --num_fewshot is ignored, as for tasks whose YAML says 0 */
     const char
         *filters[TASK_MAX_FILTERS]; /* "none", or "strict-match", "flexible-extract"; NULL after the last
                                      */
@@ -186,5 +187,7 @@ int tasks_named(const char *name, void (*add)(void *arg, const struct task *t), 
 
 int task_filters(const struct task *t); /* number of */
 int task_metrics(const struct task *t);
+/* Shots that a document of this task gets. */
+int task_shots(const struct task *t, const struct task_options *o);
 
 #endif
