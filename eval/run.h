@@ -1,5 +1,5 @@
-/* run: an evaluation from documents to a full set of answers, wherever they come from: this process, others of
- * mpirun, or the journals of earlier and neighbouring runs. What the answers are worth is the business of
+/* run: an evaluation from documents to a full set of answers, wherever they come from: this process, others
+ * of mpirun, or the journals of earlier and neighbouring runs. What the answers are worth is the business of
  * results. */
 #ifndef EVAL_RUN_H
 #define EVAL_RUN_H
@@ -47,14 +47,16 @@ struct run {
     struct run_progress *progress;
 };
 
-/* Opens the model and the tasks and reads the journals. tasks [n]: from tasks_named. *out is NULL on error. */
+/* Opens the model and the tasks and reads the journals. tasks [n]: from tasks_named. *out is NULL on error.
+ */
 enum status run_open(struct run **out, const struct run_options *o, const struct task *tasks, int n,
                      struct share *share, struct error *e);
 /* Computes what is missing; of a shard, its part. Afterwards n_done == n_items unless this was a shard. */
 enum status run_compute(struct run *r, struct error *e);
 void run_close(struct run *r); /* NULL is fine */
 
-/* An item as it was asked: built, with gen_kwargs replaced; prompt is appended. Error: the row is malformed. */
+/* An item as it was asked: built, with gen_kwargs replaced; prompt is appended. Error: the row is malformed.
+ */
 enum status run_build(struct run *r, struct run_task *t, int doc_id, struct item *item, struct buffer *prompt,
                       struct error *e);
 /* The responses of a line of the journal, in arrays of their own; text belongs to the line. NULL for a failed
