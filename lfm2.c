@@ -27,6 +27,7 @@ static const struct {
     {"imatrix", cmd_imatrix, "measure which columns of a model's matrices matter for a text, for quantize"},
     {"convert", cmd_convert, "write a Hugging Face folder as GGUF; merge adapters and checkpoints"},
     {"pack", cmd_pack, "write the weights in the optimized engine's layout, to start at once"},
+    {"eval", cmd_eval, "accuracy, with the tasks, prompts and files of lm-evaluation-harness"},
     {"report", cmd_report, "draw RESULTS.md and the plots from the stored records"},
 };
 

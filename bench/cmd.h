@@ -23,6 +23,7 @@ CMD(pack)
 CMD(tokenize)
 CMD(run)
 CMD(chat)
+CMD(eval)
 CMD(perplexity)
 CMD(imatrix)
 #undef CMD

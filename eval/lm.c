@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "eval/lm_parts.h"
+#include "eval/pystr.h"
 
 static enum status open_parts(struct lm *lm, struct error *e) {
     const struct lm_options *o = &lm->options;
@@ -86,25 +87,6 @@ enum status lm_encode(const struct lm *lm, const char *text, size_t n, struct to
     return tokenizer_encode(lm->tokenizer, text, n, TOKENS_BOS | TOKENS_SPECIAL, out, e);
 }
 
-/* Python's str.isspace() of one character. */
-static int is_space(uint32_t c) {
-    return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
-           c == 0x3000;
-}
-
-/* Bytes of text without its trailing whitespace. */
-static size_t stripped(const char *text, size_t n) {
-    while (n > 0) {
-        size_t first = n - 1;
-        while (first > 0 && n - first < 4 && ((unsigned char)text[first] & 0xc0) == 0x80) first--;
-        uint32_t code;
-        if (utf8_decode(text + first, n - first, &code) != n - first || !is_space(code)) break;
-        n = first;
-    }
-    return n;
-}
-
 static enum status encode_after_nothing(const struct lm *lm, const struct buffer *continuation,
                                         struct tokens *whole, size_t *n, struct error *e) {
     int32_t first =
@@ -123,7 +105,7 @@ static enum status encode_after_nothing(const struct lm *lm, const struct buffer
 enum status lm_encode_pair(const struct lm *lm, const struct buffer *context,
                            const struct buffer *continuation, struct tokens *whole, size_t *n_continuation,
                            struct error *e) {
-    size_t kept = stripped(context->data, context->n);
+    size_t kept = pystr_rstrip(pystr_in(context)).n;
     struct buffer both = {0};
     struct tokens alone = {0};
     if (context->n == 0) {
