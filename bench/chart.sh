@@ -69,6 +69,26 @@ check_room() {
         refuse "the models need $need MB in $folder/ and there are $have; name another place: make chart MODELS=DIR"
 }
 
+# Instruction sets below the best of this CPU that are worth a row; scalar would take minutes.
+weaker() {
+    flags=$(sed -n 's/^flags[^:]*: //p' /proc/cpuinfo | head -n 1)
+    case " $flags " in *" avx512bw "*) echo avx2 ;; esac
+    case " $flags " in *" amx_int8 "*) echo avx512vnni ;; esac
+}
+
+# 1, 2, 4 ... up to the CPUs this process may use, and one and a half times as many.
+thread_counts() {
+    cpus=$(nproc)
+    list=1
+    n=2
+    while [ "$n" -lt "$cpus" ]; do
+        list=$list,$n
+        n=$((n * 2))
+    done
+    [ "$cpus" -eq 1 ] || list=$list,$cpus
+    echo "$list,$((cpus + (cpus + 1) / 2))"
+}
+
 check_room
 files=
 for m in $model $beside; do
@@ -97,8 +117,21 @@ say "parity: does the optimized engine compute what the reference computes?"
 agree=0
 ./lfm2 parity -m "$files" --record "$new" || agree=$?
 [ "$agree" -le 1 ] || exit "$agree"
+say "the same with an int8 cache, and with weaker instructions"
+for way in '' $(weaker); do
+    again=0
+    if [ -z "$way" ]; then
+        ./lfm2 parity -m "$files" -ctk q8_0 --record "$new" >/dev/null || again=$?
+    else
+        LFM2_ISA=$way ./lfm2 parity -m "$files" --record "$new" >/dev/null || again=$?
+    fi
+    [ "$again" -le 1 ] || exit "$again"
+    [ "$again" -le "$agree" ] || agree=$again
+done
 say "speed: prefill and decode against length and depth; both models take turns"
 ./lfm2 bench --preset chart -m "$files" --record "$new"
+say "speed against threads, one more than there are CPUs included"
+./lfm2 bench -m "$files" -p 512 -n 32 -t "$(thread_counts)" -r 3 --record "$new"
 mv "$new" "$record"
 say "drawing"
 ./lfm2 report

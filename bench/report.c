@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share", "parity"};
+const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share", "threads", "parity"};
 
 void md_text(FILE *to, const char *text) {
     for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
@@ -27,9 +27,28 @@ void report_prefix(char *out, size_t size, const struct report_source *s, int n_
     snprintf(out, size, "%.*s%s", n_sources > 1 ? stem : 0, s->name, n_sources > 1 ? "-" : "");
 }
 
+int report_thread_counts(const struct report_source *s, size_t i) {
+    int n = 0;
+    for (size_t j = 0; j < s->n_speeds; j++)
+        n += !strcmp(s->speeds[j].model, s->speeds[i].model) &&
+             !strcmp(s->speeds[j].engine, s->speeds[i].engine) &&
+             !strcmp(s->speeds[j].test, s->speeds[i].test);
+    return n;
+}
+
+int report_parity_is_main(const struct report_source *s, size_t i) {
+    for (size_t j = 0; j < i; j++)
+        if (!strcmp(s->parity[j].model.name, s->parity[i].model.name)) return 0;
+    return 1;
+}
+
 int report_has_figure(const struct report_source *s, enum report_figure figure) {
     int found = 0;
     if (figure == FIGURE_PARITY) return s->n_parity > 0;
+    if (figure == FIGURE_THREADS) {
+        for (size_t i = 0; i < s->n_speeds && !found; i++) found = report_thread_counts(s, i) > 1;
+        return found;
+    }
     for (size_t i = 0; i < s->n_speeds; i++) {
         enum report_test test = report_test_of(&s->speeds[i]);
         if (figure == FIGURE_PREFILL)
@@ -116,6 +135,38 @@ static void print_models(FILE *to, const struct report_source *s) {
             "is not measured here.\n\n");
 }
 
+/* What bends the curves, with the figures that decide it. */
+static void print_why(FILE *to, const struct report_source *s, const char *prefix) {
+    fprintf(
+        to,
+        "\n**Why the curves bend.** Prefill: short prompts pay the reading of all weights for few tokens (in "
+        "a "
+        "mixture, each expert for the few tokens sent to it), so the curve rises until arithmetic is the "
+        "limit; "
+        "then each token also attends to all before it, so the curve falls, the sooner the more attention a "
+        "model has. Decode: every token reads its share of the weights and all keys and values so far, so "
+        "the "
+        "curve falls with the bytes per token:\n\n| model | weights read per token, GB | keys and values, KB "
+        "per position | context at which they are as much as the weights |\n|---|--:|--:|--:|\n");
+    for (size_t i = 0; i < s->n_models; i++) {
+        const struct model_row *m = &s->models[i];
+        if (!(m->kv_bytes_per_position > 0)) continue;
+        fprintf(to, "| ");
+        md_text(to, m->name);
+        fprintf(to, " | %.3f | %.1f | %.0f |\n", 1e-9 * m->bytes_per_token, 1e-3 * m->kv_bytes_per_position,
+                m->bytes_per_token / m->kv_bytes_per_position);
+    }
+    fprintf(to, "\n");
+    if (!report_has_figure(s, FIGURE_THREADS)) return;
+    print_figure(to, s, FIGURE_THREADS, prefix, "Speed against threads");
+    fprintf(
+        to,
+        "Threads: prefill grows with the CPUs, decode only until memory is busy. More threads than CPUs "
+        "(%lld "
+        "here) add no arithmetic; they wait asleep instead of spinning, so what is lost is the switching.\n",
+        (long long)s->machine->cores);
+}
+
 static void print_speed(FILE *to, const struct report_source *s, const char *prefix) {
     fprintf(to, "## Speed\n\n");
     if (!s->n_speeds) {
@@ -131,7 +182,48 @@ static void print_speed(FILE *to, const struct report_source *s, const char *pre
                 "interval. Limit: what "
                 "this machine's own measured read bandwidth or int8 peak (below) allows for the bytes and "
                 "multiply-accumulates of a token, whichever is less.\n");
+    print_why(to, s, prefix);
     report_speeds(to, s);
+    fprintf(to, "\n");
+}
+
+/* The value of " NAME=value" in an engine's description. */
+static void print_word(FILE *to, const char *description, const char *name) {
+    const char *at = strstr(description, name);
+    if (at) at += strlen(name);
+    fprintf(to, "%.*s", at ? (int)strcspn(at, " ") : 1, at ? at : "-");
+}
+
+static void print_ways(FILE *to, const struct report_source *s) {
+    int others = 0;
+    for (size_t i = 0; i < s->n_parity; i++) others |= !report_parity_is_main(s, i);
+    if (!others) return;
+    fprintf(
+        to,
+        "### What each way of computing it costs\n\nEvery instruction set sums the same exact integers per "
+        "32 "
+        "weights and rounds the same floats, in another order at most; an int8 cache rounds keys, values, "
+        "queries and attention weights as well.\n\n| model | int4 products | attention | cache | phase | "
+        "logits "
+        "NMSE | KL mean | KL max | same top-1 | verdict |\n|---|---|---|---|---|--:|--:|--:|--:|---|\n");
+    for (size_t i = 0; i < s->n_parity; i++)
+        for (size_t j = 0; j < s->parity[i].rows.n_logits; j++) {
+            const struct report_parity *p = &s->parity[i];
+            const struct parity_logits_row *r = &p->rows.logits[j];
+            if (strcmp(r->view, parity_has_router(&p->rows) ? "routed" : "all") || r->positions == 0)
+                continue;
+            fprintf(to, "| ");
+            md_text(to, p->model.name);
+            fprintf(to, " | ");
+            print_word(to, p->optimized, "gemm_q4a8=");
+            fprintf(to, " | ");
+            print_word(to, p->optimized, strstr(p->optimized, "kv=q8_0") ? " attention8=" : " attention=");
+            fprintf(to, " | ");
+            print_word(to, p->optimized, " kv=");
+            fprintf(to, " | %s | %.2e | %.2e | %.2e | %.1f %% | %s |\n", r->phase, r->nmse, r->kl_mean,
+                    r->kl_max, 100.0 * (double)r->same_top1 / (double)r->positions,
+                    p->passed ? "pass" : "**FAIL**");
+        }
     fprintf(to, "\n");
 }
 
@@ -153,8 +245,10 @@ static void print_parity(FILE *to, const struct report_source *s, const char *pr
         "stand in the rows marked \"own\". The limits were set after measuring, with room (reasons in "
         "the table): they find a broken layer, they do not show that int8 activations cost nothing.\n\n");
     print_figure(to, s, FIGURE_PARITY, prefix, "Error of the residual stream by layer");
+    print_ways(to, s);
     for (size_t i = 0; i < s->n_parity; i++) {
         const struct report_parity *p = &s->parity[i];
+        if (!report_parity_is_main(s, i)) continue;
         fprintf(to, "### ");
         md_text(to, p->model.name);
         fprintf(to,

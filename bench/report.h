@@ -42,7 +42,8 @@ struct report_source {
     size_t n_bench_limits;
     struct kernel_row *kernels; /* of the last "kernels" run */
     size_t n_kernels;
-    struct report_parity *parity; /* the last per model */
+    struct report_parity
+        *parity; /* the last per model and way of computing it; a model's first is its main one */
     size_t n_parity;
 };
 
@@ -70,7 +71,18 @@ enum status report_plots(const struct report_source *s, const char *prefix, cons
                          const char *scripts, struct error *e);
 
 /* Figures that a source has data for, in the order of the page. */
-enum report_figure { FIGURE_PREFILL, FIGURE_DECODE, FIGURE_SHARE, FIGURE_PARITY, FIGURE_COUNT };
+enum report_figure {
+    FIGURE_PREFILL,
+    FIGURE_DECODE,
+    FIGURE_SHARE,
+    FIGURE_THREADS,
+    FIGURE_PARITY,
+    FIGURE_COUNT
+};
+/* With how many numbers of threads the test of row i was measured. */
+int report_thread_counts(const struct report_source *s, size_t i);
+/* Whether parity i is its model's first: later ones (other instructions, another cache) get one line each. */
+int report_parity_is_main(const struct report_source *s, size_t i);
 int report_has_figure(const struct report_source *s, enum report_figure figure);
 extern const char *const report_figure_names[FIGURE_COUNT]; /* "prefill" */
 

@@ -106,14 +106,24 @@ static int drawn(const struct throughput_row *r, enum report_test test, int64_t 
     return test == TEST_PREFILL ? r->n_depth == 0 : r->n_gen == gen;
 }
 
-static int same_series(const struct throughput_row *a, const struct throughput_row *b) {
-    return !strcmp(a->model, b->model) && !strcmp(a->engine, b->engine) && a->threads == b->threads;
+/* A curve needs two points. What a sweep over threads adds to a chart of lengths has one, and a figure of its
+ * own. */
+static int lone(const struct report_source *s, const struct throughput_row *r, enum report_test test,
+                int64_t gen) {
+    int here = 0, others = 0;
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *x = &s->speeds[i];
+        if (!drawn(x, test, gen) || strcmp(x->model, r->model) || strcmp(x->engine, r->engine)) continue;
+        if (x->threads == r->threads)
+            here++;
+        else
+            others++;
+    }
+    return here < 2 && others > here;
 }
 
-static int several_threads(const struct report_source *s) {
-    for (size_t i = 1; i < s->n_speeds; i++)
-        if (s->speeds[i].threads != s->speeds[0].threads) return 1;
-    return 0;
+static int same_series(const struct throughput_row *a, const struct throughput_row *b) {
+    return !strcmp(a->model, b->model) && !strcmp(a->engine, b->engine) && a->threads == b->threads;
 }
 
 static int colour_of(const struct report_source *s, const char *model) {
@@ -131,7 +141,19 @@ struct panel {
 };
 
 static int in_panel(const struct panel *p, const struct throughput_row *r) {
-    return drawn(r, p->test, p->gen) && (!p->share || r->limit_ts > 0);
+    return drawn(r, p->test, p->gen) && !lone(p->source, r, p->test, p->gen) &&
+           (!p->share || r->limit_ts > 0);
+}
+
+static int several_threads(const struct panel *p) {
+    const struct throughput_row *first = NULL;
+    for (size_t i = 0; i < p->source->n_speeds; i++) {
+        const struct throughput_row *r = &p->source->speeds[i];
+        if (!in_panel(p, r)) continue;
+        if (first && first->threads != r->threads) return 1;
+        first = r;
+    }
+    return 0;
 }
 
 /* The first row of its series in this panel. */
@@ -148,7 +170,7 @@ static void write_series(struct drawing *d, const struct panel *p, size_t first)
     const struct throughput_row *r = &s->speeds[first];
     int ours = !strcmp(r->engine, "optimized");
     char title[256], name[64], threads[32] = "";
-    if (several_threads(s))
+    if (several_threads(p))
         snprintf(threads, sizeof threads, ", %lld thread%s", (long long)r->threads,
                  r->threads == 1 ? "" : "s");
     snprintf(title, sizeof title, "%s, %s%s", legend_name(name, r->model), ours ? "lfm2" : r->engine,
@@ -180,7 +202,7 @@ static void write_limit(struct drawing *d, const struct panel *p, size_t first) 
     }
     if (!(highest > 0)) return;
     int off = lowest > 4 * p->top;
-    if (several_threads(s)) snprintf(threads, sizeof threads, ", %lld thr.", (long long)r->threads);
+    if (several_threads(p)) snprintf(threads, sizeof threads, ", %lld thr.", (long long)r->threads);
     if (off)
         snprintf(title, sizeof title, "%s%s, limit: %s to %s, above this chart", legend_name(name, r->model),
                  threads, md_rate(a, lowest), md_rate(b, highest));
@@ -260,6 +282,39 @@ static enum status draw_share(const struct report_source *s, const char *output,
     return st;
 }
 
+/* One line per model, engine and test that was measured with several numbers of threads. */
+static enum status draw_threads(const struct report_source *s, const char *output, const char *scripts,
+                                struct error *e) {
+    struct drawing d;
+    char title[512], name[64], text[512];
+    TRY(drawing_open(&d, e));
+    print_title(title, sizeof title, "Speed against threads", s);
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *r = &s->speeds[i];
+        int first = report_thread_counts(s, i) > 1;
+        for (size_t j = 0; j < i && first; j++)
+            first = strcmp(s->speeds[j].model, r->model) || strcmp(s->speeds[j].engine, r->engine) ||
+                    strcmp(s->speeds[j].test, r->test);
+        if (!first) continue;
+        int ours = !strcmp(r->engine, "optimized");
+        snprintf(text, sizeof text, "%s, %s, %s", legend_name(name, r->model), ours ? "lfm2" : r->engine,
+                 r->test);
+        block(&d, report_test_of(r) == TEST_PREFILL ? "ours" : "peer", colour_of(s, r->model), text);
+        for (size_t j = i; j < s->n_speeds; j++) {
+            const struct throughput_row *x = &s->speeds[j];
+            if (strcmp(x->model, r->model) || strcmp(x->engine, r->engine) || strcmp(x->test, r->test))
+                continue;
+            fprintf(d.file, "%lld %.6g %.6g %.6g\n", (long long)x->threads, x->median_ts,
+                    x->ci_lo > 0 ? x->ci_lo : x->median_ts, x->ci_hi > 0 ? x->ci_hi : x->median_ts);
+        }
+    }
+    fflush(d.file);
+    const char *words[] = {d.path, output, title, "threads", d.kinds, d.colours, NULL};
+    enum status st = gnuplot(scripts, "throughput.gp", words, e);
+    drawing_close(&d);
+    return st;
+}
+
 /* One line per phase, with the reference's choice of experts where there are any; own: with the engine's. */
 static void write_layers(struct drawing *d, const struct report_source *s, const struct report_parity *p,
                          const char *phase, int own) {
@@ -291,6 +346,7 @@ static enum status draw_parity(const struct report_source *s, const char *output
                 s);
     TRY(drawing_open(&d, e));
     for (size_t i = 0; i < s->n_parity; i++) {
+        if (!report_parity_is_main(s, i)) continue;
         write_layers(&d, s, &s->parity[i], "prefill", 0);
         write_layers(&d, s, &s->parity[i], "decode", 0);
         if (parity_has_router(&s->parity[i].rows)) write_layers(&d, s, &s->parity[i], "prefill", 1);
@@ -311,6 +367,7 @@ enum status report_plots(const struct report_source *s, const char *prefix, cons
         if (figure == FIGURE_PREFILL) TRY(draw_throughput(s, TEST_PREFILL, output, scripts, e));
         if (figure == FIGURE_DECODE) TRY(draw_throughput(s, TEST_DECODE, output, scripts, e));
         if (figure == FIGURE_SHARE) TRY(draw_share(s, output, scripts, e));
+        if (figure == FIGURE_THREADS) TRY(draw_threads(s, output, scripts, e));
         if (figure == FIGURE_PARITY) TRY(draw_parity(s, output, scripts, e));
     }
     return OK;

@@ -99,7 +99,7 @@ static enum status read_parity(struct report_source *s, const struct records *f,
     p.n_decode = integer_or(f, run, "n_decode", -1);
     p.passed = integer_or(f, run, "passed", 0);
     for (size_t i = 0; i < s->n_parity; i++)
-        if (same_model(&s->parity[i].model, &p.model)) {
+        if (same_model(&s->parity[i].model, &p.model) && !strcmp(s->parity[i].optimized, p.optimized)) {
             parity_rows_free(&s->parity[i].rows);
             s->parity[i] = p;
             return OK;

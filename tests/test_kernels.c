@@ -127,6 +127,13 @@ static void off_attention(const struct attention_task *a) {
     one_more.limit = limit;
     attention_scalar(&one_more);
 }
+static void off_attention8(const struct attention8_task *a) {
+    struct attention8_task one_more = *a;
+    int32_t limit[ATTENTION_ROWS];
+    for (int r = 0; r < a->R; r++) limit[r] = a->limit[r] + 1;
+    one_more.limit = limit;
+    attention8_scalar(&one_more);
+}
 static void off_to_f16(const float *src, uint16_t *dst, int n) {
     to_f16_scalar(src, dst, n);
     dst[n - 1] ^= 1;
@@ -203,6 +210,7 @@ static const struct {
     BROKEN(swiglu, off_swiglu, "y["),
     BROKEN(conv, off_conv, "state["),
     BROKEN(attention, off_attention, "o["),
+    BROKEN(attention8, off_attention8, "["),
     BROKEN(to_f16, off_to_f16, "dst["),
     BROKEN(to_f16, writes_past_the_end, "dst"),
     BROKEN(swiglu, reads_past_the_end, "touched up 0 bytes after its end"),

@@ -64,7 +64,8 @@ static const struct model_row models[] = {
      .params = 1700000000,
      .bytes_per_token = 1.0e9,
      .macs_per_token = 1.4e9,
-     .head_macs = 0.31e9},
+     .head_macs = 0.31e9,
+     .kv_bytes_per_position = 125e3},
 };
 
 /* Engine 0 is ours, 1 a peer half as fast. */
@@ -120,9 +121,11 @@ static void add_bench(double lfm2_pp1024) {
     add(r);
 }
 
+static const char *optimized; /* what the next parity run says of the engine; NULL: nothing */
+
 static void add_parity(int holds) {
     struct parity_layer_row layers[4] = {0};
-    struct parity_logits_row logits[2] = {{.phase = "prefill",
+    struct parity_logits_row logits[3] = {{.phase = "prefill",
                                            .view = "all",
                                            .positions = 64,
                                            .same_top1 = 63,
@@ -136,7 +139,15 @@ static void add_parity(int holds) {
                                            .kl_mean = NAN,
                                            .nmse_worst = NAN,
                                            .max_abs = NAN,
-                                           .kl_max = NAN}};
+                                           .kl_max = NAN},
+                                          {.phase = "prefill",
+                                           .view = "routed",
+                                           .positions = 64,
+                                           .same_top1 = 62,
+                                           .nmse = 1.5e-3,
+                                           .nmse_worst = 2e-3,
+                                           .kl_mean = 5e-4,
+                                           .kl_max = 6e-3}};
     struct parity_bound_row bound = {.name = "logits NMSE",
                                      .why = "because it is made up",
                                      .found = 1.25e-3,
@@ -155,11 +166,12 @@ static void add_parity(int holds) {
                                               .router_near_ties = l};
         layers[l].residual_nmse = 1e-4 * (l + 1);
     }
-    struct parity_rows rows = {layers, logits, &bound, 4, 2, 1};
+    struct parity_rows rows = {layers, logits, &bound, 4, 3, 1};
     struct record *r = new_run("parity");
     record_integer(r, "n_prefill", 64);
     record_integer(r, "n_decode", 8);
     record_integer(r, "passed", holds);
+    if (optimized) record_text(r, "optimized", "%s", optimized);
     record_rows(r, &models_table, models, 1);
     parity_rows_store(r, &rows);
     add(r);
@@ -220,6 +232,41 @@ Test(report, the_figures_of_the_record_are_on_the_page) {
     expect(text, "| read | avx512 | 2 | 3.00 | **27.2** |");
     expect(text, "![Prefill speed against prompt length](plots/prefill.svg)");
     cr_assert_not(strstr(text, folder), "a path of this machine is on the page");
+    free(text);
+}
+
+/* One test at 1, 2 and 4 threads, as a run of its own. */
+static void add_threads(void) {
+    struct rows rows = {0};
+    struct record *r = new_run("bench");
+    for (int n = 1; n <= 4; n *= 2) {
+        struct throughput_row row = speed(0, 0, 512, 0, 0, 20.0 * n);
+        row.threads = n;
+        rows_add(&rows, &throughput_table, &row);
+    }
+    record_rows(r, &models_table, models, 1);
+    record_rows(r, &throughput_table, rows.data, rows.n);
+    free(rows.data);
+    add(r);
+}
+
+Test(report, what_was_measured_twice_is_told_apart) {
+    char err[1024];
+    add_bench(50);
+    add_parity(1);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    cr_assert_not(strstr(text, "threads.svg"), "no sweep over threads yet");
+    cr_assert_not(strstr(text, "What each way of computing it costs"), "one way only");
+    expect(text, "| Qwen3-1.7B | 1.000 | 125.0 | 8000 |");
+    free(text);
+    add_threads();
+    optimized = "threads=2 batch=2048 kv=q8_0 gemm_q4a8=avx2 attention=avx512 attention8=avx2";
+    add_parity(0);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    text = contents(page);
+    expect(text, "![Speed against threads](plots/threads.svg)");
+    expect(text, "| avx2 | avx2 | q8_0 | prefill | 1.50e-03 | 5.00e-04 | 6.00e-03 | 96.9 % | **FAIL** |");
     free(text);
 }
 
@@ -305,6 +352,7 @@ Test(report, bad_input_is_one_line_and_2) {
 Test(report, figures_are_drawn) {
     char err[1024], path[320];
     add_bench(50);
+    add_threads();
     add_parity(1);
     if (access("plots/throughput.gp", R_OK) != 0 || system("command -v gnuplot >/dev/null") != 0)
         cr_skip_test("needs gnuplot and the repository's root folder");
