@@ -9,6 +9,16 @@
  *     y = sum over blocks of  w_scale * a_scale * (integer sum of w_q * a_q)
  * with the integer part exact in every variant and the float part rounded once per block.
  *
+ * Tried and left out, because it was measured not to pay (2 Zen 4 cores in a virtual machine, gcc 12):
+ *     tried                                                   against what is here
+ *     AVX2 tiles of 6 tokens, groups unrolled                 slower: 16 registers, the compiler spills
+ *     int4 weights prefetched 8 or 16 KB ahead, or into L2    decode 0.65 to 0.95 x; attention gains from it
+ *     panels taken from a counter in decode                   0.98 to 1.00 x
+ *     spinning 50 times longer at a barrier                   0.98 x (0.82 to 1.04); hypervisors punish it
+ *     real-time priority                                      throttled by the kernel to 95 % of each second
+ *     offsets of Q6 taken from the sums of whole blocks       1.00 x
+ *     packed weights mapped in 4 KiB pages                    decode 0.70 to 0.84 x of huge pages
+ *
  * Packed weights: rows are stored in panels of PANEL = 16, and within a panel block by block along K, so that
  * a thread streams its panels front to back. Bytes that belong together in a 4-way dot product are adjacent:
  * "group g" of a block means weights k = 4g .. 4g+3 of all 16 rows, 64 bytes [16 rows][4]. */
