@@ -14,7 +14,6 @@
  *     AVX2 tiles of 6 tokens, groups unrolled                 slower: 16 registers, the compiler spills
  *     int4 weights prefetched 8 or 16 KB ahead, or into L2    decode 0.65 to 0.95 x; attention gains from it
  *     panels taken from a counter in decode                   0.98 to 1.00 x
- *     spinning 50 times longer at a barrier                   0.98 x (0.82 to 1.04); hypervisors punish it
  *     real-time priority                                      throttled by the kernel to 95 % of each second
  *     offsets of Q6 taken from the sums of whole blocks       1.00 x
  *     packed weights mapped in 4 KiB pages                    decode 0.70 to 0.84 x of huge pages
