@@ -24,7 +24,10 @@ const char *md_rate(char out[32], double x) {
 void report_prefix(char *out, size_t size, const struct report_source *s, int n_sources) {
     const char *dot = strrchr(s->name, '.');
     int stem = (int)(dot ? (size_t)(dot - s->name) : strlen(s->name));
-    snprintf(out, size, "%.*s%s", n_sources > 1 ? stem : 0, s->name, n_sources > 1 ? "-" : "");
+    if (n_sources == 1 || (stem == 5 && !strncmp(s->name, "chart", 5)))
+        snprintf(out, size, "%s", "");
+    else
+        snprintf(out, size, "%.*s-", stem, s->name);
 }
 
 int report_thread_counts(const struct report_source *s, size_t i) {
@@ -168,6 +171,7 @@ static void print_why(FILE *to, const struct report_source *s, const char *prefi
 }
 
 static void print_speed(FILE *to, const struct report_source *s, const char *prefix) {
+    if (*prefix && !s->n_speeds) return; /* a further record: only what it has */
     fprintf(to, "## Speed\n\n");
     if (!s->n_speeds) {
         fprintf(to, "Not in this record; `lfm2 bench --record FILE` adds it.\n\n");
@@ -228,6 +232,7 @@ static void print_ways(FILE *to, const struct report_source *s) {
 }
 
 static void print_parity(FILE *to, const struct report_source *s, const char *prefix) {
+    if (*prefix && !s->n_parity) return; /* a further record: only what it has */
     fprintf(to, "## Agreement with the reference\n\n");
     if (!s->n_parity) {
         fprintf(to, "Not in this record; `lfm2 parity --record FILE` adds it.\n\n");
@@ -275,9 +280,10 @@ static void print_parity(FILE *to, const struct report_source *s, const char *pr
     }
 }
 
-static void print_kernels(FILE *to, const struct report_source *s) {
+static void print_kernels(FILE *to, const struct report_source *s, int further) {
     int64_t passed = 0, cases = 0;
     char a[32], b[32], c[32];
+    if (further && !s->n_kernels) return;
     fprintf(to, "## Kernels\n\n");
     if (!s->n_kernels) {
         fprintf(to, "Not in this record; `lfm2 kernels --check --bench --record FILE` adds them.\n\n");
@@ -329,7 +335,8 @@ static void print_limits_table(FILE *to, const struct limits_row *limits, size_t
     fprintf(to, "\n");
 }
 
-static void print_limits(FILE *to, const struct report_source *s) {
+static void print_limits(FILE *to, const struct report_source *s, int further) {
+    if (further && !s->n_limits && !s->n_bench_limits) return;
     fprintf(to, "## Limits of the machine\n\n");
     if (!s->n_limits && !s->n_bench_limits) {
         fprintf(to, "Not in this record; `lfm2 limits --record FILE` adds them.\n\n");
@@ -354,12 +361,14 @@ static enum status print_source(FILE *to, const struct report_source *s, int n, 
     print_machine(to, s);
     print_models(to, s);
     print_speed(to, s, prefix);
-    fprintf(to, "## Beside published figures\n\n");
-    TRY(report_published(to, s, published, e));
-    fprintf(to, "\n");
+    if (!*prefix) {
+        fprintf(to, "## Beside published figures\n\n");
+        TRY(report_published(to, s, published, e));
+        fprintf(to, "\n");
+    }
     print_parity(to, s, prefix);
-    print_kernels(to, s);
-    print_limits(to, s);
+    print_kernels(to, s, *prefix != 0);
+    print_limits(to, s, *prefix != 0);
     return OK;
 }
 

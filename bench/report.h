@@ -86,7 +86,8 @@ int report_parity_is_main(const struct report_source *s, size_t i);
 int report_has_figure(const struct report_source *s, enum report_figure figure);
 extern const char *const report_figure_names[FIGURE_COUNT]; /* "prefill" */
 
-/* The name prefix of a source's figures: "" for the only source, else its stem and '-'. */
+/* The name prefix of a source's figures: "" for the only source and for chart.h5, the main one; else
+ * its stem and '-'. What a further source lacks is left out of the page. */
 void report_prefix(char *out, size_t size, const struct report_source *s, int n_sources);
 
 /* Text from a record inside a Markdown table: '|' escaped, control characters as spaces. */
