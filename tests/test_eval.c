@@ -1,0 +1,265 @@
+/* Evaluations as a user runs them, on the trained tiny model: same files whatever the batch, however often
+ * the run is killed, however many shards share it; and the mistakes that must be refused. LFM2_KILLS=50 kills
+ * more often than the few times of an ordinary test run. */
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/cmd.h"
+#include "data/buffer.h"
+#include "tests/run_command.h"
+
+static char folder[64];
+
+static void begin(void) {
+    snprintf(folder, sizeof folder, "/tmp/lfm2-eval-XXXXXX");
+    cr_assert(mkdtemp(folder));
+    /* Files carry the day on which a run began. */
+    setenv("SOURCE_DATE_EPOCH", "1700000000", 1);
+    setenv("OPENBLAS_NUM_THREADS", "1", 1);
+}
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk) {
+    (void)info, (void)type, (void)walk;
+    return remove(path);
+}
+
+static void end(void) {
+    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+TestSuite(eval, .init = begin, .fini = end);
+
+static const char *in(const char *name) {
+    static char paths[512][128];
+    static int at;
+    at = (at + 1) % 512;
+    snprintf(paths[at], sizeof paths[at], "%s/%s", folder, name);
+    return paths[at];
+}
+
+static void read_text(const char *path, struct buffer *out) {
+    struct error e = {0};
+    out->n = 0;
+    cr_assert_eq(buffer_read(out, path, 1u << 30, &e), OK, "%s", e.text);
+}
+
+static int same_file(const char *a, const char *b) {
+    struct buffer x = {0}, y = {0};
+    read_text(a, &x);
+    read_text(b, &y);
+    int same = x.n > 0 && x.n == y.n && memcmp(x.data, y.data, x.n) == 0;
+    buffer_free(&x);
+    buffer_free(&y);
+    return same;
+}
+
+#define GSM8K                                                                                                \
+    "-m", "data/tiny", "--tasks", "gsm8k", "--limit", "12", "--data", "data/tiny/mini_gsm8k", "-t", "1",     \
+        "--gen_kwargs", "max_gen_toks=24", "--log_samples", "--output_path"
+
+/* One run in a process of its own; the exit code, or -1 when it was killed after ms. */
+static int evaluate(const char *const *words, int ms) {
+    pid_t pid = fork();
+    cr_assert(pid >= 0);
+    if (pid == 0) _exit(run_command(cmd_eval, "eval", words, "/dev/null", in("out"), in("err")));
+    int status;
+    if (ms >= 0) {
+        nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+        kill(pid, SIGKILL);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void expect_same_results(const char *a, const char *b) {
+    static const char *const names[] = {"tiny/results_2023-11-14T22-13-20.json",
+                                        "tiny/samples_gsm8k_2023-11-14T22-13-20.jsonl"};
+    char x[256], y[256];
+    for (int i = 0; i < 2; i++) {
+        snprintf(x, sizeof x, "%s/%s", in(a), names[i]);
+        snprintf(y, sizeof y, "%s/%s", in(b), names[i]);
+        cr_expect(same_file(x, y), "%s differs from %s", x, y);
+    }
+}
+
+static int lines_of(const char *path) {
+    struct buffer text = {0};
+    read_text(path, &text);
+    int n = 0;
+    for (size_t i = 0; i < text.n; i++) n += text.data[i] == '\n';
+    buffer_free(&text);
+    return n;
+}
+
+Test(eval, killed_at_any_time_it_goes_on_and_ends_with_the_same_files) {
+    const char *whole[] = {GSM8K, in("whole"), NULL}, *torn[] = {GSM8K, in("torn"), NULL};
+    const char *asked = getenv("LFM2_KILLS");
+    int kills = asked ? atoi(asked) : 4, landed = 0, limit_ms = 3000;
+    struct timespec from, to;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    cr_assert_eq(evaluate(whole, -1), 0);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    int whole_ms = (int)((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000);
+    if (whole_ms < limit_ms) limit_ms = whole_ms + 1;
+    srand(12345);
+    for (int i = 0; i < kills; i++) {
+        int code = evaluate(torn, rand() % limit_ms);
+        cr_assert(code == -1 || code == 0);
+        landed += code == -1;
+        /* A run that came through leaves nothing to kill: begin anew. */
+        if (code == 0) {
+            expect_same_results("whole", "torn");
+            cr_assert_eq(remove(in("torn/journal.jsonl")), 0);
+        }
+    }
+    cr_assert_eq(evaluate(torn, -1), 0);
+    expect_same_results("whole", "torn");
+    cr_expect_eq(lines_of(in("torn/journal.jsonl")), 13, "each item once, and the header");
+    cr_log_info("%d of %d kills hit a running evaluation", landed, kills);
+}
+
+Test(eval, torn_last_line_is_repaired_and_other_damage_refused) {
+    const char *words[] = {GSM8K, in("a"), NULL}, *again[] = {GSM8K, in("b"), NULL};
+    cr_assert_eq(evaluate(words, -1), 0);
+    cr_assert_eq(evaluate(again, -1), 0);
+    struct buffer text = {0};
+    read_text(in("b/journal.jsonl"), &text);
+    /* Cut inside the last line, at every tenth byte of it. */
+    char *last = memrchr(text.data, '\n', text.n - 1);
+    for (size_t n = (size_t)(last - text.data) + 2; n < text.n; n += (text.n - n) / 3 + 1) {
+        cr_assert_eq(truncate(in("b/journal.jsonl"), (off_t)n), 0);
+        cr_assert_eq(evaluate(again, -1), 0);
+        expect_same_results("a", "b");
+    }
+    /* A changed letter in the middle. */
+    text.data[text.n / 2] ^= 1;
+    FILE *f = fopen(in("b/journal.jsonl"), "w");
+    fwrite(text.data, 1, text.n, f);
+    fclose(f);
+    cr_expect_eq(evaluate(again, -1), 2);
+    read_text(in("err"), &text);
+    cr_expect(strstr(text.data, "is damaged, and not the last"), "%s", text.data);
+    buffer_free(&text);
+}
+
+Test(eval, results_do_not_depend_on_batch_or_shards) {
+    const char *eight[] = {GSM8K, in("a"), NULL}, *merged[] = {GSM8K, in("b"), NULL},
+               *one[] = {GSM8K, in("c"), "--batch_size", "1", NULL};
+    cr_assert_eq(evaluate(eight, -1), 0);
+    for (int i = 1; i <= 3; i++) {
+        char shard[8];
+        snprintf(shard, sizeof shard, "%d/3", i);
+        const char *part[] = {GSM8K, in("b"), "--shard", shard, NULL};
+        cr_assert_eq(evaluate(part, -1), 0);
+    }
+    cr_assert_eq(evaluate(merged, -1), 0);
+    expect_same_results("a", "b");
+    cr_assert_eq(evaluate(one, -1), 0);
+    cr_expect(same_file(in("a/tiny/samples_gsm8k_2023-11-14T22-13-20.jsonl"),
+                        in("c/tiny/samples_gsm8k_2023-11-14T22-13-20.jsonl")));
+}
+
+Test(eval, shared_beginnings_change_nothing) {
+#define MMLU                                                                                                 \
+    "-m", "data/tiny", "--tasks", "mini_mmlu", "--limit", "6", "--num_fewshot", "5", "--data", "data/tiny",  \
+        "-t", "1", "--log_samples", "--output_path"
+    const char *shared[] = {MMLU, in("a"), NULL}, *each[] = {MMLU, in("b"), "--no-prefix-cache", NULL};
+    int code = evaluate(shared, -1);
+    struct buffer err = {0};
+    read_text(in("err"), &err);
+    cr_assert_eq(code, 0, "%s", err.data);
+    cr_assert_eq(evaluate(each, -1), 0);
+    buffer_free(&err);
+    DIR *d = opendir(in("a/tiny"));
+    int n = 0;
+    cr_assert(d);
+    for (struct dirent *f; (f = readdir(d));) {
+        char x[512], y[512];
+        if (strncmp(f->d_name, "samples_", 8) != 0) continue;
+        snprintf(x, sizeof x, "%s/%s", in("a/tiny"), f->d_name);
+        snprintf(y, sizeof y, "%s/%s", in("b/tiny"), f->d_name);
+        cr_expect(same_file(x, y), "%s", f->d_name);
+        n++;
+    }
+    closedir(d);
+    cr_expect_gt(n, 0);
+}
+
+/* ---- mistakes ---- */
+
+static const struct {
+    const char *words[12];
+    const char *says;
+} mistakes[] = {
+    {{"--tasks", "gsm8k", "--data", "data/tiny"}, "-m FILE is missing"},
+    {{"-m", "data/tiny", "--data", "data/tiny"}, "--tasks is missing"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k"}, "--data DIR is missing"},
+    {{"-m", "data/tiny", "--tasks", "gsm9k", "--data", "data/tiny"}, "unknown task 'gsm9k'"},
+    {{"-m", "data/tiny", "--tasks", ",", "--data", "data/tiny"}, "names no task"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--protocol", "x"},
+     "unknown protocol 'x'"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--shard", "1/2"}, "needs --output_path"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny/mini_gsm8k", "-c", "999999"},
+     "no context of 999999"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--gen_kwargs", "x"}, "NAME=VALUE"},
+    {{"--compare", "x"}, "--compare takes two"},
+    {{"--compare", "/nonexistent", "/nonexistent"}, "no such file or folder"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "/nonexistent"}, "/nonexistent"},
+};
+
+Test(eval, mistakes_get_one_line) {
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        int code = run_command(cmd_eval, "eval", mistakes[i].words, "/dev/null", in("out"), in("err"));
+        struct buffer text = {0};
+        read_text(in("err"), &text);
+        cr_expect_eq(code, 2, "%zu", i);
+        cr_expect(text.n > 0 && strncmp(text.data, "lfm2: ", 6) == 0 && strstr(text.data, mistakes[i].says),
+                  "%zu: %s", i, text.data);
+        cr_expect_eq(memchr(text.data, '\n', text.n), text.data + text.n - 1, "%zu: %s", i, text.data);
+        buffer_free(&text);
+    }
+}
+
+Test(eval, another_run_is_not_mixed_in) {
+    static const char *const others[][2] = {{"--num_fewshot", "2"},
+                                            {"--seed", "7"},
+                                            {"--engine", "reference"},
+                                            {"--limit", "11"},
+                                            {"-c", "1000"}};
+    const char *words[] = {GSM8K, in("a"), NULL};
+    cr_assert_eq(evaluate(words, -1), 0);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        const char *other[] = {"-m",
+                               "data/tiny",
+                               "--tasks",
+                               "gsm8k",
+                               others[i][0],
+                               others[i][1],
+                               "--data",
+                               "data/tiny/mini_gsm8k",
+                               "-t",
+                               "1",
+                               "--gen_kwargs",
+                               "max_gen_toks=24",
+                               "--output_path",
+                               in("a"),
+                               strcmp(others[i][0], "--limit") ? "--limit" : NULL,
+                               "12",
+                               NULL};
+        cr_expect_eq(evaluate(other, -1), 2);
+        struct buffer text = {0};
+        read_text(in("err"), &text);
+        cr_expect(text.n > 0 && strstr(text.data, "belongs to a run with another"), "%s", text.data);
+        buffer_free(&text);
+    }
+}
