@@ -28,6 +28,7 @@ static const struct {
     {"convert", cmd_convert, "write a Hugging Face folder as GGUF; merge adapters and checkpoints"},
     {"pack", cmd_pack, "write the weights in the optimized engine's layout, to start at once"},
     {"eval", cmd_eval, "accuracy, with the tasks, prompts and files of lm-evaluation-harness"},
+    {"score", cmd_score, "score lm-eval's samples again, row by row"},
     {"report", cmd_report, "draw RESULTS.md and the plots from the stored records"},
 };
 

@@ -24,6 +24,7 @@ CMD(tokenize)
 CMD(run)
 CMD(chat)
 CMD(eval)
+CMD(score)
 CMD(perplexity)
 CMD(imatrix)
 #undef CMD

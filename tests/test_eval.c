@@ -170,10 +170,11 @@ Test(eval, results_do_not_depend_on_batch_or_shards) {
 }
 
 Test(eval, shared_beginnings_change_nothing) {
-#define MMLU                                                                                                 \
-    "-m", "data/tiny", "--tasks", "mini_mmlu", "--limit", "6", "--num_fewshot", "5", "--data", "data/tiny",  \
-        "-t", "1", "--log_samples", "--output_path"
-    const char *shared[] = {MMLU, in("a"), NULL}, *each[] = {MMLU, in("b"), "--no-prefix-cache", NULL};
+#define COT                                                                                                  \
+    "-m", "data/tiny", "--tasks", "gsm8k_cot", "--limit", "6", "--num_fewshot", "2", "--data",               \
+        "data/tiny/mini_gsm8k", "--gen_kwargs", "max_gen_toks=16", "-t", "1", "--log_samples",               \
+        "--output_path"
+    const char *shared[] = {COT, in("a"), NULL}, *each[] = {COT, in("b"), "--no-prefix-cache", NULL};
     int code = evaluate(shared, -1);
     struct buffer err = {0};
     read_text(in("err"), &err);
