@@ -21,7 +21,7 @@ struct pattern *pattern_open(const char *expression, unsigned flags, struct erro
     if (p && context) {
         pcre2_set_newline(context, PCRE2_NEWLINE_LF); /* Python's '.' stops at \n only */
         uint32_t options = PCRE2_UTF | PCRE2_UCP | (flags & PATTERN_IGNORECASE ? PCRE2_CASELESS : 0) |
-                           (flags & PATTERN_MULTILINE ? PCRE2_MULTILINE : 0) |
+                           (flags & PATTERN_MULTILINE ? PCRE2_MULTILINE | PCRE2_ALT_CIRCUMFLEX : 0) |
                            (flags & PATTERN_DOTALL ? PCRE2_DOTALL : 0);
         p->code = pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED, options, &code, &at, context);
         p->limits = pcre2_match_context_create(NULL);
@@ -93,15 +93,27 @@ long pattern_count(const char *expression, unsigned flags, struct pystr a) {
     return n;
 }
 
-void pattern_remove(struct pattern *p, struct pystr a, struct buffer *out) {
+void pattern_replace(struct pattern *p, struct pystr a, const char *replacement, struct buffer *out) {
     struct matches m = {.text = a};
     size_t kept = 0;
     while (pattern_next(p, &m)) {
         size_t start = (size_t)(m.whole.s - a.s);
         pystr_put(out, pystr_slice(a, kept, start - kept));
+        for (const char *c = replacement; *c; c++) {
+            if (*c != '$')
+                buffer_add(out, c, 1);
+            else if (*++c == '0')
+                pystr_put(out, m.whole);
+            else if (*c - '1' < m.n_groups)
+                pystr_put(out, m.group[*c - '1']);
+        }
         kept = start + m.whole.n;
     }
     pystr_put(out, pystr_from(a, kept));
+}
+
+void pattern_remove(struct pattern *p, struct pystr a, struct buffer *out) {
+    pattern_replace(p, a, "", out);
 }
 
 /* re.findall(...)[select], of several groups the first that is not empty. 0: there is no match. *only_empty:

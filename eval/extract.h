@@ -32,6 +32,8 @@ int pattern_found(struct pattern *p, struct pystr a); /* re.search(...) is not N
 /* len(re.findall(expression, a)); -1 when the expression cannot be compiled. */
 long pattern_count(const char *expression, unsigned flags, struct pystr a);
 void pattern_remove(struct pattern *p, struct pystr a, struct buffer *out); /* re.sub(p, "", a) */
+/* re.sub(p, replacement, a), with $1 for group 1 and $0 for the whole match */
+void pattern_replace(struct pattern *p, struct pystr a, const char *replacement, struct buffer *out);
 
 enum step_kind {
     STEP_END,
