@@ -81,7 +81,7 @@ static json_t *convert(const json_t *raw, void *arg, const char **fault) {
 
 static enum status read_rows(const struct task *t, const char *dir, int shots, struct rows *out,
                              struct error *e) {
-    static const char *const folders[] = {"gsm8k", NULL};
+    const char *const folders[] = {t->suite->name, NULL};
     static const char *const test[] = {"test.jsonl", "gsm8k_test.jsonl", NULL};
     static const char *const train[] = {"train.jsonl", "gsm8k_train.jsonl", NULL};
     if (!shots || t->variant == PLAIN)
@@ -181,6 +181,27 @@ const struct suite suite_gsm8k = {
             "github.com/openai/grade-school-math",
     .n_tasks = VARIANTS,
     .task = task,
+    .load = load,
+    .unload = qa_unload,
+    .count = qa_count,
+    .build = qa_build,
+    .score = score,
+};
+
+static void mini_task(int index, struct task *out) {
+    task(index, out);
+    snprintf(out->name, sizeof out->name, "mini_gsm8k");
+    out->version = "1.0";
+}
+
+/* The same questions and rules for the tiny trained model, whose texts data/tiny/generate.py makes. */
+const struct suite suite_mini_gsm8k = {
+    .name = "mini_gsm8k",
+    .state = STATE_EXACT,
+    .note = "gsm8k's protocol on questions that a tiny model has been trained for.",
+    .data = "test.jsonl and train.jsonl: in data/tiny (--data data/tiny)",
+    .n_tasks = 1,
+    .task = mini_task,
     .load = load,
     .unload = qa_unload,
     .count = qa_count,

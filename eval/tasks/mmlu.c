@@ -64,6 +64,16 @@ const struct mmlu_subject mmlu_subjects[MMLU_SUBJECTS] = {
     {"virology", "other"},
     {"world_religions", "humanities"},
 };
+/* The tiny trained model's; their variants follow MMLU's. */
+static const struct mmlu_subject mini_subjects[] = {
+    {"arithmetic", ""}, {"number_comparison", ""}, {"word_groups", ""}, {"world_facts", ""}};
+enum { MINI_SUBJECTS = sizeof mini_subjects / sizeof *mini_subjects };
+
+static const struct mmlu_subject *subject_of(const struct task *t) {
+    return t->variant < MMLU_SUBJECTS ? &mmlu_subjects[t->variant]
+                                      : &mini_subjects[t->variant - MMLU_SUBJECTS];
+}
+
 const char *const letters_abcd[] = {"A", "B", "C", "D", NULL};
 
 /* "answer": 0 to 3, or a letter. */
@@ -113,8 +123,8 @@ static json_t *convert(const json_t *raw, void *arg, const char **fault) {
 
 static enum status read_rows(const struct task *t, const char *dir, int shots, struct rows *out,
                              struct error *e) {
-    static const char *const folders[] = {"mmlu", NULL};
-    const char *subject = mmlu_subjects[t->variant].name, *split = shots ? "dev" : "test";
+    const char *const folders[] = {t->variant < MMLU_SUBJECTS ? "mmlu" : "mini_mmlu", NULL};
+    const char *subject = subject_of(t)->name, *split = shots ? "dev" : "test";
     static const char *const layouts[] = {"%s/%s_%s.csv", "data/%s/%s_%s.csv", "data.tar:%s/%s_%s.csv",
                                           "mmlu_dev_test.tar:%s/%s_%s.csv"};
     char paths[5][128];
@@ -130,7 +140,7 @@ static enum status read_rows(const struct task *t, const char *dir, int shots, s
 
 static void describe(const struct task *t, struct buffer *out) {
     buffer_text(out, "The following are multiple choice questions (with answers) about ");
-    for (const char *c = mmlu_subjects[t->variant].name; *c; c++) buffer_add(out, *c == '_' ? " " : c, 1);
+    for (const char *c = subject_of(t)->name; *c; c++) buffer_add(out, *c == '_' ? " " : c, 1);
     buffer_text(out, ".\n\n");
 }
 
@@ -256,6 +266,32 @@ const struct suite suite_mmlu_generative = {
     .n_tasks = MMLU_SUBJECTS,
     .task = task_generative,
     .groups = groups_generative,
+    .load = load,
+    .unload = qa_unload,
+    .count = qa_count,
+    .build = qa_build,
+    .score = score,
+};
+
+static void mini_task(int index, struct task *out) {
+    task(0, out);
+    snprintf(out->name, sizeof out->name, "mini_mmlu_%s", mini_subjects[index].name);
+    snprintf(out->alias, sizeof out->alias, "%s", mini_subjects[index].name);
+    snprintf(out->group, sizeof out->group, "mini_mmlu");
+    out->variant = MMLU_SUBJECTS + index;
+}
+
+static const struct task_group mini_groups[] = {{.name = "mini_mmlu", .version = "1", .metrics = {"acc"}},
+                                                {0}};
+
+const struct suite suite_mini_mmlu = {
+    .name = "mini_mmlu",
+    .state = STATE_EXACT,
+    .note = "mmlu's protocol on questions that a tiny model has been trained for.",
+    .data = "test/SUBJECT_test.csv and dev/SUBJECT_dev.csv: in data/tiny (--data data/tiny)",
+    .n_tasks = MINI_SUBJECTS,
+    .task = mini_task,
+    .groups = mini_groups,
     .load = load,
     .unload = qa_unload,
     .count = qa_count,

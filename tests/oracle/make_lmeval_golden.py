@@ -10,6 +10,7 @@ are scored. own.jsonl is written there: per task and way of asking, hashes of th
 folder as for `lfm2 eval --data`, real.jsonl gets the same of the first real documents: hashes and digests only.
 """
 
+import copy
 import csv
 import glob
 import gzip
@@ -230,33 +231,23 @@ def answers_for(name, task, doc, templates):
     ]
 
 
-def score(task, instances, resps):
-    """lm-eval's filtered_resps and metrics of one document, for every filter."""
-    for inst, resp in zip(instances, resps, strict=True):
-        inst.resps = [resp]
-        inst.filtered_resps = {}
-    task._instances = instances
-    task.apply_filters()
-    out = []
-    for f in instances[0].filtered_resps:
-        metrics = task.process_results(instances[0].doc, [i.filtered_resps[f] for i in instances])
-        out.append((instances[0].filtered_resps[f], metrics))
-    return out
-
-
 def score_document(name, task, instances, templates):
     """Per filter: the list of filtered texts, and the metrics as a string of digits per metric."""
     choices = task.OUTPUT_TYPE == "multiple_choice"
-    rows = templates["lls"] if choices else answers_for(name, task, instances[0].doc, templates)
+    doc = instances[0].doc
+    rows = templates["lls"] if choices else answers_for(name, task, doc, templates)
+    rows = [[(x, False) for x in row] if choices else [row] for row in rows]
+    copies = [[copy.copy(i) for i in instances] for _ in rows]
+    for row, group in zip(rows, copies, strict=True):
+        for resp, inst in zip(row, group, strict=True):
+            inst.resps, inst.filtered_resps = [resp], {}
+    task._instances = [i for group in copies for i in group]
+    task.apply_filters()
     filtered, metrics = [], []
-    for row in rows:
-        for f, (text, values) in enumerate(score(task, instances, [(x, False) for x in row] if choices else [row])):
-            if f == len(filtered):
-                filtered.append([])
-                metrics.append({k: "" for k in values})
-            filtered[f].append("" if choices else text)
-            for k, v in values.items():
-                metrics[f][k] += str(int(v))
+    for f in copies[0][0].filtered_resps:
+        values = [task.process_results(doc, [i.filtered_resps[f] for i in group]) for group in copies]
+        filtered.append(["" if choices else group[0].filtered_resps[f] for group in copies])
+        metrics.append({k: "".join(str(int(v[k])) for v in values) for k in values[0]})
     return filtered, metrics
 
 
