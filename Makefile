@@ -39,10 +39,10 @@ PYTHON       ?= python3
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := all
-.PHONY: golden all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint clean help
+.PHONY: golden all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint oracle clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
-ifneq ($(filter-out deps deps-dev clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps deps-dev oracle clean help,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --exists $(PKGS) 2>/dev/null && echo found),found)
 $(error libraries are missing: run `sh .ci/deps.sh` (or `make deps`) first)
 endif
@@ -105,6 +105,10 @@ fuzz: lfm2 ## feed damaged files to every reader for FUZZ_SECONDS each (clang's 
 
 lint: $(BUILD)/liblfm2.a ## the house rules: includes, symbols, headers, tables, sizes, format
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' bash tests/lint.sh $(BUILD)
+
+oracle: ## derive the evaluation fixtures with lm-eval and compare (needs Python and its package index)
+	@mkdir -p $(BUILD)
+	@sh tests/oracle/run.sh $(BUILD)
 
 clean: ## remove what make built (models/ stays)
 	rm -rf $(BUILD) build build-* lfm2

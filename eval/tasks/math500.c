@@ -77,7 +77,7 @@ static void task(int index, struct task *out) {
 
 const struct suite suite_math500 = {
     .name = "hendrycks_math500",
-    .card = "MATH500",
+    .card = "MATH 500",
     .state = STATE_EXACT,
     .note = "what stands between the first and the last '$' of an answer of at most 256 tokens is compared "
             "with the\n"
