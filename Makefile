@@ -39,7 +39,8 @@ PYTHON       ?= python3
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := all
-.PHONY: golden all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint oracle clean help
+.PHONY: golden mutants all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint oracle
+.PHONY: clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
 ifneq ($(filter-out deps deps-dev oracle clean help,$(or $(MAKECMDGOALS),all)),)
@@ -92,6 +93,9 @@ ubsan: ## the tests under UndefinedBehaviorSanitizer, in build-ubsan/
 
 clang: ## build everything with clang, in build-clang/ (warnings are errors)
 	@$(MAKE) --no-print-directory build-clang/lfm2 build-clang/lfm2-tests CC=clang BUILD=build-clang
+
+mutants: $(BUILD)/lfm2-tests ## mistakes put into a copy of the sources must fail the comparison with data/golden/
+	@bash tests/mutants.sh $(BUILD)
 
 golden: ## record data/golden/ anew with Hugging Face Transformers (PYTHON=, see data/golden/requirements.txt)
 	$(PYTHON) data/golden/make_golden.py

@@ -65,6 +65,11 @@ for f in $files; do
         complain "a function has at most 70"
 done
 
+# The recordings are the files that their manifest lists, and no others.
+(cd data/golden && sha256sum --quiet -c MANIFEST 2>&1) | complain "not as data/golden/MANIFEST says"
+(cd data/golden && find . -name '*.safetensors' -o -name '*.json' -o -name '*.h5') | sed 's,^\./,,' |
+    grep -vxFf <(sed -n 's/^[0-9a-f]*  //p' data/golden/MANIFEST) | complain "data/golden/MANIFEST does not list it"
+
 # Text.
 grep -nE '[[:space:]]+$' $files Makefile README.md {tests,bench,.ci}/*.sh .ci/run | cut -d: -f1,2 |
     complain "white space at the end of a line"

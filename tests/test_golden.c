@@ -8,7 +8,6 @@
 
 #include "bench/cmd.h"
 #include "bench/metrics.h"
-#include "bench/parity.h"
 #include "data/convert.h"
 #include "tests/goldens.h"
 #include "tests/tiny.h"
@@ -152,11 +151,20 @@ static const char *const mistakes[] = {"taps reversed", "neighbours rotated as p
                                        "keys of the other head"};
 enum { N_MISTAKES = sizeof mistakes / sizeof *mistakes };
 
-/* A float32 copy of t, row i taken from row from(i); NULL keeps it a plain copy. */
+/* Arrays of the wrong models, freed together. */
+static float *wrong_arrays[64];
+static int n_wrong_arrays;
+
+static float *wrong_array(const struct tensor *t) {
+    float *x = malloc((size_t)(t->rows * t->cols) * sizeof *x);
+    cr_assert(x && n_wrong_arrays < (int)(sizeof wrong_arrays / sizeof *wrong_arrays));
+    return wrong_arrays[n_wrong_arrays++] = x;
+}
+
+/* A float32 copy of t, row i taken from row from(i). */
 static struct tensor rearranged(const struct tensor *t, int64_t (*from)(int64_t row, int d), int d) {
     struct tensor copy = *t;
-    float *x = malloc((size_t)(t->rows * t->cols) * sizeof *x);
-    cr_assert_not_null(x);
+    float *x = wrong_array(t);
     size_t bytes = type_row_bytes(t->type, t->cols);
     for (int64_t i = 0; i < t->rows; i++)
         dequantize_row(t->type, (const char *)t->data + (size_t)from(i, d) * bytes, x + i * t->cols, t->cols);
@@ -189,15 +197,14 @@ static struct tensor rearranged_vector(const struct tensor *t, int d) {
 
 static struct tensor reversed_taps(const struct tensor *t) {
     struct tensor copy = *t;
-    float *x = malloc((size_t)(t->rows * t->cols) * sizeof *x);
-    cr_assert_not_null(x);
+    float *x = wrong_array(t);
     for (int64_t i = 0; i < t->rows * t->cols; i++)
         x[i] = ((const float *)t->data)[i - i % t->cols + t->cols - 1 - i % t->cols];
     copy.data = x;
     return copy;
 }
 
-/* Returns how many layers the mistake changed. What it allocates is left to the end of the test's process. */
+/* Returns how many layers the mistake changed. */
 static int make_mistake(struct layer *layers, const struct config *c, int mistake) {
     int changed = 0;
     for (int i = 0; i < c->n_layers; i++) {
@@ -244,6 +251,7 @@ ParameterizedTest(int *which, transformers, mistakes_are_seen) {
         cr_assert(i == 2 ? v.flips > 0 : v.link[TAP_MIXER_OUT].worst > 100, "%s, %s: hardly seen", r.name,
                   mistakes[i]);
     }
+    while (n_wrong_arrays > 0) free(wrong_arrays[--n_wrong_arrays]);
     recording_close(&r);
 }
 
@@ -332,14 +340,7 @@ ParameterizedTest(int *which, optimized_golden, float_weights) {
     recording_close(&r);
 }
 
-static double parity_limit(const char *name) {
-    for (int i = 0; i < n_parity_bounds; i++)
-        if (strcmp(parity_bounds[i].name, name) == 0) return parity_bounds[i].limit;
-    cr_assert_fail("parity has no bound called %s", name);
-    return 0;
-}
-
-/* The folder as a Q4_0 file; NULL when the weights are not made for that. */
+/* The folder as a Q4_0 file. */
 static struct model *int4_model(const struct recording *r) {
     char directory[256], in[256], out[300];
     struct error e = {0};
@@ -384,7 +385,7 @@ Test(optimized_golden, int4_weights) {
         struct model *m = int4_model(&r);
         if (same_weights(&r, m)) {
             run_optimized(&r, m, &run);
-            expect_nmse(&run, "int4 x int8", parity_limit("logits NMSE"));
+            expect_nmse(&run, "int4 x int8", tolerances[TOL_NMSE_INT8_ACTIVATIONS].limit);
             exact++;
         }
         model_close(m);
