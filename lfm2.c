@@ -24,6 +24,7 @@ static const struct {
     {"limits", cmd_limits, "measure this machine: read bandwidth, int8, bf16 and fp32 peaks"},
     {"bench", cmd_bench, "prefill and decode throughput, with llama-bench's flags and test names"},
     {"quantize", cmd_quantize, "write a model in another type, with llama-quantize's arguments and recipes"},
+    {"quality", cmd_quality, "what each recipe and engine costs: perplexity, KL divergence, router flips"},
     {"imatrix", cmd_imatrix, "measure which columns of a model's matrices matter for a text, for quantize"},
     {"convert", cmd_convert, "write a Hugging Face folder as GGUF; merge adapters and checkpoints"},
     {"pack", cmd_pack, "write the weights in the optimized engine's layout, to start at once"},

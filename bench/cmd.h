@@ -27,6 +27,7 @@ CMD(eval)
 CMD(score)
 CMD(perplexity)
 CMD(imatrix)
+CMD(quality)
 #undef CMD
 
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */

@@ -82,9 +82,15 @@ int quality_row_compare(struct quality_row *out, const struct perplexity_result 
 }
 
 void quality_print_table(FILE *to, const struct quality_row *rows, size_t n) {
-    fprintf(to,
-            "| recipe | engine | bits/weight | perplexity | ln(ratio) | KL mean | KL median | KL 99 %% | KL "
-            "max | same top-1 | RMS Δp | router flips |\n"
+    quality_print_rows(to, rows, n, 1);
+}
+
+void quality_print_rows(FILE *to, const struct quality_row *rows, size_t n, int with_head) {
+    if (with_head)
+        fprintf(
+            to,
+            "| recipe | engine | bits per weight | perplexity | ln(ratio) | KL mean | KL median | KL 99 %% "
+            "| KL max | same top-1 | RMS Δp | router flips |\n"
             "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     for (size_t i = 0; i < n; i++) {
         const struct quality_row *r = &rows[i];

@@ -38,6 +38,7 @@ int quality_row_compare(struct quality_row *out, const struct perplexity_result 
 
 /* Markdown: the table of many rows, most exact first as they stand; and all figures of one. */
 void quality_print_table(FILE *to, const struct quality_row *rows, size_t n);
+void quality_print_rows(FILE *to, const struct quality_row *rows, size_t n, int with_head);
 void quality_print_one(FILE *to, const struct quality_row *r);
 
 #endif

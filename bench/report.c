@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share", "threads", "parity"};
+const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share", "threads", "parity", "quality"};
 
 void md_text(FILE *to, const char *text) {
     for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
@@ -52,6 +52,7 @@ int report_has_figure(const struct report_source *s, enum report_figure figure) 
         for (size_t i = 0; i < s->n_speeds && !found; i++) found = report_thread_counts(s, i) > 1;
         return found;
     }
+    if (figure == FIGURE_QUALITY) return s->n_quality > 0;
     for (size_t i = 0; i < s->n_speeds; i++) {
         enum report_test test = report_test_of(&s->speeds[i]);
         if (figure == FIGURE_PREFILL)
@@ -353,6 +354,12 @@ static void print_limits(FILE *to, const struct report_source *s, int further) {
     }
 }
 
+static void print_quality(FILE *to, const struct report_source *s, const char *prefix) {
+    fprintf(to, "## What quantisation costs\n\n");
+    print_figure(to, s, FIGURE_QUALITY, prefix, "KL divergence against bits per weight");
+    report_quality(to, s);
+}
+
 static enum status print_source(FILE *to, const struct report_source *s, int n, const char *published,
                                 struct error *e) {
     char prefix[160];
@@ -367,6 +374,7 @@ static enum status print_source(FILE *to, const struct report_source *s, int n, 
         fprintf(to, "\n");
     }
     print_parity(to, s, prefix);
+    if (!*prefix || s->n_quality) print_quality(to, s, prefix);
     print_kernels(to, s, *prefix != 0);
     print_limits(to, s, *prefix != 0);
     return OK;

@@ -1,12 +1,14 @@
 /* report: RESULTS.md and the figures, from records alone. Reads no clock, no machine and no model: the same
  * records give the same bytes anywhere. Layout of the code: report_source.c reads a record, report.c writes
- * the page, report_speed.c its throughput sections, report_plots.c the figures. */
+ * the page, report_speed.c its throughput sections, report_plots.c the figures,
+ * report_quality.c the section about quantisation. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
 #include <stdio.h>
 
 #include "bench/parity_rows.h"
+#include "bench/quality_rows.h"
 #include "bench/records.h"
 
 /* One run of a record file; texts that the run does not hold are "not recorded". */
@@ -45,6 +47,8 @@ struct report_source {
     struct report_parity
         *parity; /* the last per model and way of computing it; a model's first is its main one */
     size_t n_parity;
+    struct quality_row *quality; /* of the last "quality" run */
+    size_t n_quality;
 };
 
 /* speeds are sorted by model (order of models), threads, prefill before decode before both, depth, prompt,
@@ -63,6 +67,7 @@ enum status report_page(FILE *to, const struct report_source *sources, int n, co
 
 /* Throughput tables of one source; heading: "###". */
 void report_speeds(FILE *to, const struct report_source *s);
+void report_quality(FILE *to, const struct report_source *s);
 enum status report_published(FILE *to, const struct report_source *s, const char *published, struct error *e);
 
 /* Draws every figure that the source has data for into dir. prefix: "" or "chart-". scripts: folder of the
@@ -77,6 +82,7 @@ enum report_figure {
     FIGURE_SHARE,
     FIGURE_THREADS,
     FIGURE_PARITY,
+    FIGURE_QUALITY,
     FIGURE_COUNT
 };
 /* With how many numbers of threads the test of row i was measured. */

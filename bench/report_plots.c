@@ -358,6 +358,47 @@ static enum status draw_parity(const struct report_source *s, const char *output
     return st;
 }
 
+/* One line per engine through the recipes; those with +imatrix stand beside it. */
+static void write_quality(struct drawing *d, const struct report_source *s, const char *engine, int colour,
+                          int fitted) {
+    char title[256];
+    int started = 0;
+    snprintf(title, sizeof title, "%s%s%s", engine,
+             strcmp(engine, "reference") ? ": weights and int8 activations" : ": weights alone",
+             fitted ? ", fitted with an importance matrix" : "");
+    for (size_t i = 0; i < s->n_quality; i++) {
+        const struct quality_row *r = &s->quality[i];
+        if (strcmp(r->engine, engine) || strchr(r->recipe, '=') || !(r->kl_mean > 0)) continue;
+        if ((strchr(r->recipe, '+') != NULL) != fitted) continue;
+        if (!started++) block(d, fitted ? "peer" : "ours", colour, title);
+        fprintf(d->file, "%.6g %.6g %.6g %.6g \"%s\"\n", r->bits_per_weight, r->kl_mean,
+                fmax(r->kl_mean - 1.96 * r->kl_se, r->kl_mean / 10), r->kl_mean + 1.96 * r->kl_se,
+                fitted || colour > 1 ? "" : r->recipe);
+    }
+}
+
+static enum status draw_quality(const struct report_source *s, const char *output, const char *scripts,
+                                struct error *e) {
+    struct drawing d;
+    char title[256];
+    int colour = 0;
+    snprintf(title, sizeof title, "KL divergence from the model in float32, %s", s->quality[0].model);
+    TRY(drawing_open(&d, e));
+    for (size_t i = 0; i < s->n_quality; i++) {
+        size_t first = 0;
+        while (strcmp(s->quality[first].engine, s->quality[i].engine)) first++;
+        if (first < i) continue;
+        colour++;
+        write_quality(&d, s, s->quality[i].engine, colour, 0);
+        write_quality(&d, s, s->quality[i].engine, colour, 1);
+    }
+    fflush(d.file);
+    const char *words[] = {d.path, output, d.kinds, d.colours, title, NULL};
+    enum status st = d.blocks ? gnuplot(scripts, "quality.gp", words, e) : OK;
+    drawing_close(&d);
+    return st;
+}
+
 enum status report_plots(const struct report_source *s, const char *prefix, const char *dir,
                          const char *scripts, struct error *e) {
     char output[4400];
@@ -369,6 +410,7 @@ enum status report_plots(const struct report_source *s, const char *prefix, cons
         if (figure == FIGURE_SHARE) TRY(draw_share(s, output, scripts, e));
         if (figure == FIGURE_THREADS) TRY(draw_threads(s, output, scripts, e));
         if (figure == FIGURE_PARITY) TRY(draw_parity(s, output, scripts, e));
+        if (figure == FIGURE_QUALITY) TRY(draw_quality(s, output, scripts, e));
     }
     return OK;
 }

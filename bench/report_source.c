@@ -162,6 +162,8 @@ static enum status read_runs(struct report_source *s, const struct records *f, s
             TRY(replace((void **)&s->bench_limits, &s->n_bench_limits, f, run, &limits_table, e));
         if (!strcmp(f->kinds[run], "kernels"))
             TRY(replace((void **)&s->kernels, &s->n_kernels, f, run, &kernels_table, e));
+        if (!strcmp(f->kinds[run], "quality"))
+            TRY(replace((void **)&s->quality, &s->n_quality, f, run, &quality_table, e));
         if (!strcmp(f->kinds[run], "parity")) TRY(read_parity(s, f, run, e));
     }
     int last = records_last(f, "bench");
@@ -198,5 +200,6 @@ void report_source_close(struct report_source *s) {
     free(s->bench_limits);
     free(s->kernels);
     free(s->parity);
+    free(s->quality);
     memset(s, 0, sizeof *s);
 }
