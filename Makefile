@@ -38,8 +38,13 @@ MODELS       ?= models
 PYTHON       ?= python3
 FUZZ_SECONDS ?= 60
 
+# And `make quality`.
+QUALITY_MODEL ?= data/tiny
+QUALITY_TEXT  ?= data/tiny/heldout.txt
+CHUNKS        ?= -1
+
 .DEFAULT_GOAL := all
-.PHONY: golden mutants all deps deps-dev test chart kernels limits parity report check asan ubsan clang fuzz lint oracle
+.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality report check asan ubsan clang fuzz lint oracle
 .PHONY: clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
@@ -71,6 +76,9 @@ limits: lfm2 ## measure this machine's read bandwidth and arithmetic peaks
 
 parity: lfm2 ## compare the engines on MODEL and BESIDE, made when missing
 	@sh bench/chart.sh --parity '$(MODELS)' '$(MODEL)' '$(BESIDE)'
+
+quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUALITY_TEXT=, CHUNKS=-1), then the pages
+	@sh bench/quality.sh '$(QUALITY_MODEL)' '$(QUALITY_TEXT)' '$(CHUNKS)'
 
 report: lfm2 ## draw RESULTS.md and plots/ from bench/records/
 	./lfm2 report

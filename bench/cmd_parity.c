@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/chain.h"
 #include "bench/cmd.h"
 #include "bench/json_rows.h"
 #include "bench/machine.h"
@@ -14,9 +15,10 @@
 #include "bench/parity_rows.h"
 #include "bench/progress.h"
 #include "bench/records.h"
+#include "bench/text_ids.h"
 
 struct arguments {
-    const char *models, *lora, *ids, *output, *record;
+    const char *models, *original, *lora, *ids, *file, *output, *record;
     int n_prefill, n_decode, seed, threads;
     unsigned cpu_mask;
     struct cache_types cache;
@@ -34,6 +36,11 @@ static void show_progress(void *arg, const char *engine, int done, int total) {
     if (w->engine != engine) w->progress = (struct progress){0};
     w->engine = engine;
     progress_show(&w->progress, (double)done / total, "parity: %s, layer pass %d of %d", engine, done, total);
+}
+
+static void show_chain(void *arg, const char *what, int done, int total) {
+    struct watch *w = arg;
+    progress_show(&w->progress, (double)done / total, "parity: %s, id %d of %d", what, done, total);
 }
 
 /* "1,5,7": returns how many, or -1 with *e filled. */
@@ -59,9 +66,27 @@ static int parse_ids(const char *text, int32_t **out, struct error *e) {
     }
 }
 
+/* The first ids of the text; as many as there are when it is shorter. */
+static enum status ids_of_text(const struct arguments *a, const struct model *m, struct parity_options *o,
+                               int32_t **ids, struct error *e) {
+    struct tokens text = {0};
+    int adds_bos, n = a->n_prefill + a->n_decode;
+    enum status st = text_ids(m, a->file, 0, &text, &adds_bos, e);
+    if (st == OK && (size_t)n > text.n)
+        st = fail(e, ERR_ARG, "%s: too short (found %zu ids, expected %d + %d of -p and -n)", a->file, text.n,
+                  a->n_prefill, a->n_decode);
+    if (st != OK) tokens_free(&text);
+    *ids = text.ids;
+    o->ids = text.ids;
+    o->n_prefill = a->n_prefill;
+    o->n_decode = a->n_decode;
+    return st;
+}
+
 static enum status choose_ids(const struct arguments *a, const struct model *m, struct parity_options *o,
                               int32_t **ids, struct error *e) {
     int n = a->n_prefill + a->n_decode;
+    if (a->file) return ids_of_text(a, m, o, ids, e);
     if (a->ids) {
         n = parse_ids(a->ids, ids, e);
         if (n < 0) return e->code;
@@ -80,13 +105,17 @@ static enum status choose_ids(const struct arguments *a, const struct model *m, 
     return OK;
 }
 
+/* links: [CHAIN_LINKS], NULL without an original. */
 static void print_markdown(const struct model_row *m, const struct arguments *a,
-                           const struct parity_result *r, const struct parity_rows *rows) {
+                           const struct parity_result *r, const struct parity_rows *rows,
+                           const struct chain_row *links) {
     printf("## parity of %s (%s, %s)\n\n", m->name, m->recipe,
            m->synthetic ? "synthetic weights" : "as in the file");
     printf("%d tokens of prefill, %d decode steps, %s; same ids for both engines\n\n",
            r->phase[PARITY_PREFILL].tokens, r->phase[PARITY_DECODE].tokens,
-           a->ids ? "ids as given" : "seeded random ids");
+           a->ids    ? "ids as given"
+           : a->file ? "ids of a text"
+                     : "seeded random ids");
     printf("- reference: %s, %.1f s\n- optimized: %s, %.1f s\n", r->want_describe, r->seconds[0],
            r->got_describe, r->seconds[1]);
     for (int p = 0; p < PARITY_PHASES; p++) {
@@ -102,12 +131,16 @@ static void print_markdown(const struct model_row *m, const struct arguments *a,
     }
     printf("\n### bounds\n\n");
     parity_print_bounds(stdout, rows);
+    if (links) {
+        printf("\n### prices\n\n");
+        chain_print(stdout, links, CHAIN_LINKS, a->file != NULL);
+    }
     if (r->bad) printf("\nfirst value that is not finite: %s\n", r->first_bad);
     printf("\n");
 }
 
 static json_t *json_result(const struct model_row *m, const struct parity_result *r,
-                           const struct parity_rows *rows) {
+                           const struct parity_rows *rows, const struct chain_row *links) {
     json_t *object = json_object();
     json_object_set_new(object, "model", json_string(m->name));
     json_object_set_new(object, "header_sha256", json_string(m->header_sha256));
@@ -120,17 +153,19 @@ static json_t *json_result(const struct model_row *m, const struct parity_result
     json_object_set_new(object, "layers", json_rows(&parity_layers_table, rows->layers, rows->n_layers));
     json_object_set_new(object, "logits", json_rows(&parity_logits_table, rows->logits, rows->n_logits));
     json_object_set_new(object, "bounds", json_rows(&parity_bounds_table, rows->bounds, rows->n_bounds));
+    if (links) json_object_set_new(object, "chain", json_rows(&chain_table, links, CHAIN_LINKS));
     return object;
 }
 
 static enum status store(const struct arguments *a, const struct model_row *m, const struct parity_result *r,
-                         const struct parity_rows *rows, struct error *e) {
+                         const struct parity_rows *rows, const struct chain_row *links, struct error *e) {
     struct record *record = record_new("parity");
     if (!record) return fail(e, ERR_MEMORY, "parity: out of memory");
     machine_attributes(record, a->threads);
     record_integer(record, "n_prefill", r->phase[PARITY_PREFILL].tokens);
     record_integer(record, "n_decode", r->phase[PARITY_DECODE].tokens);
-    if (!a->ids) record_integer(record, "seed", a->seed);
+    if (!a->ids && !a->file) record_integer(record, "seed", a->seed);
+    record_integer(record, "is_text", a->file != NULL);
     record_text(record, "reference", "%s", r->want_describe);
     record_text(record, "optimized", "%s", r->got_describe);
     record_number(record, "reference_seconds", r->seconds[0]);
@@ -138,22 +173,40 @@ static enum status store(const struct arguments *a, const struct model_row *m, c
     record_integer(record, "passed", parity_passes(r));
     record_rows(record, &models_table, m, 1);
     parity_rows_store(record, rows);
+    if (links) record_rows(record, &chain_table, links, CHAIN_LINKS);
     enum status st = records_append(a->record, record, NULL, e);
     record_free(record);
     return st;
 }
 
 static enum status present(const struct arguments *a, const struct model *m, const struct parity_result *r,
-                           json_t *all, struct error *e) {
+                           const struct chain_row *links, json_t *all, struct error *e) {
     struct model_row row = model_row(m);
     struct parity_rows rows;
     TRY(parity_rows_make(&rows, m, r, e));
     if (all)
-        json_array_append_new(all, json_result(&row, r, &rows));
+        json_array_append_new(all, json_result(&row, r, &rows, links));
     else
-        print_markdown(&row, a, r, &rows);
-    enum status st = a->record ? store(a, &row, r, &rows, e) : OK;
+        print_markdown(&row, a, r, &rows, links);
+    enum status st = a->record ? store(a, &row, r, &rows, links, e) : OK;
     parity_rows_free(&rows);
+    return st;
+}
+
+static enum status run_chain(const struct arguments *a, const struct model *m, const struct parity_options *o,
+                             struct watch *watch, struct chain_row *links, struct error *e) {
+    struct model *original = NULL;
+    TRY(model_open(&original, a->original, e));
+    struct chain_options c = {.original = original,
+                              .quantised = m,
+                              .ids = o->ids,
+                              .n = o->n_prefill + o->n_decode,
+                              .threads = a->threads,
+                              .cpu_mask = a->cpu_mask,
+                              .progress = show_chain,
+                              .progress_arg = watch};
+    enum status st = chain_run(links, &c, e);
+    model_close(original);
     return st;
 }
 
@@ -166,6 +219,7 @@ static enum status one_model(const char *path, const struct arguments *a, json_t
                                .progress = show_progress,
                                .progress_arg = &watch};
     struct parity_result r = {0};
+    struct chain_row links[CHAIN_LINKS];
     struct model *m = NULL;
     int32_t *ids = NULL;
     enum status st = model_open_lora(&m, path, a->lora, e);
@@ -173,9 +227,10 @@ static enum status one_model(const char *path, const struct arguments *a, json_t
     if (st == OK && o.n_prefill + o.n_decode > m->config.context_length)
         st = fail(e, ERR_ARG, "%s: more tokens than the model's context (found %d + %d, expected at most %d)",
                   path, o.n_prefill, o.n_decode, m->config.context_length);
+    if (st == OK && a->original) st = run_chain(a, m, &o, &watch, links, e);
     if (st == OK) st = parity_run(&r, m, &o, e);
     progress_end(&watch.progress);
-    if (st == OK) st = present(a, m, &r, all, e);
+    if (st == OK) st = present(a, m, &r, a->original ? links : NULL, all, e);
     if (st == OK && !parity_passes(&r)) *passed = 0;
     parity_free(&r);
     free(ids);
@@ -201,6 +256,9 @@ static enum status check_arguments(const struct arguments *a, struct error *e) {
     if (a->n_prefill < 1 || a->n_decode < 0 || a->n_prefill > 1 << 20 || a->n_decode > 1 << 20)
         return fail(e, ERR_ARG, "parity: -p must be at least 1 and -n at least 0 (found %d and %d)",
                     a->n_prefill, a->n_decode);
+    if (a->ids && a->file) return fail(e, ERR_ARG, "parity: expected one of --ids and -f, not both");
+    if (a->original && a->lora)
+        return fail(e, ERR_ARG, "parity: --original and --lora exclude each other: merge with lfm2 convert");
     if (a->threads < 0) return fail(e, ERR_ARG, "parity: -t cannot be negative (found %d)", a->threads);
     if (strcmp(a->output, "md") && strcmp(a->output, "json"))
         return fail(e, ERR_ARG, "parity: unknown output format '%s' (expected md or json)", a->output);
@@ -212,12 +270,15 @@ int cmd_parity(int argc, char **argv) {
     struct error e = {0};
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &a.models, "FILE[,FILE]", "GGUF files or Hugging Face folders"},
+        {"--original", OPTION_TEXT, &a.original, "MODEL",
+         "what -m was quantised from: also show the prices of weights and of activations"},
         {"--lora", OPTION_TEXT, &a.lora, "F[:S]", "add a PEFT adapter to each, S times (1); may be repeated"},
         {"-p,--n-prompt", OPTION_INT, &a.n_prefill, "N", "tokens of prefill (64)"},
         {"-n,--n-gen", OPTION_INT, &a.n_decode, "N", "decode steps after it (8)"},
         CACHE_OPTIONS(a.cache),
         {"--ids", OPTION_TEXT, &a.ids, "I,I,..",
          "these token ids, used as given, the last -n of them one by one"},
+        {"-f,--file", OPTION_TEXT, &a.file, "FILE", "the first -p + -n ids of this text"},
         {"--seed", OPTION_INT, &a.seed, "N", "of the random ids; BOS comes first (1)"},
         {"-t,--threads", OPTION_INT, &a.threads, "N", "threads of both engines (one per CPU)"},
         {"-o,--output", OPTION_TEXT, &a.output, "md|json", "how to print (md)"},

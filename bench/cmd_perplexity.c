@@ -61,6 +61,12 @@ static enum status cut(const struct arguments *a, int n, struct perplexity_optio
     return OK;
 }
 
+static enum status check_context(const struct windows *w, const struct model *m, struct error *e) {
+    if (w->size <= m->config.context_length) return OK;
+    return fail(e, ERR_ARG, "%s: windows of %d ids are more than its context (expected at most %d)", m->path,
+                w->size, m->config.context_length);
+}
+
 /* The ids and windows, of a text or of the base file. */
 static enum status prepare(const struct arguments *a, const struct model *m, struct base_file *base,
                            struct tokens *text, struct perplexity_options *o, struct error *e) {
@@ -80,7 +86,7 @@ static enum status prepare(const struct arguments *a, const struct model *m, str
         TRY(cut(a, (int)text->n, o, e));
     }
     if (adds_bos) o->bos = m->config.bos_id;
-    return OK;
+    return check_context(&o->windows, m, e);
 }
 
 static enum status run(const struct arguments *a, const struct model *m, struct perplexity_options *o,

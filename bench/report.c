@@ -273,6 +273,12 @@ static void print_parity(FILE *to, const struct report_source *s, const char *pr
             parity_print_router(to, &p->rows);
             fprintf(to, "\n");
         }
+        if (p->chain[0].positions > 0) {
+            fprintf(to, "The model it was quantised from, its weights as they dequantise, and the optimized "
+                        "engine: each step's price.\n\n");
+            chain_print(to, p->chain, CHAIN_LINKS, p->is_text);
+            fprintf(to, "\n");
+        }
         fprintf(to, "<details><summary>layer by layer, prefill</summary>\n\n");
         parity_print_layers(to, &p->rows, "prefill");
         fprintf(to, "\n</details>\n\n<details><summary>layer by layer, decode</summary>\n\n");

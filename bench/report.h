@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "bench/chain.h"
 #include "bench/parity_rows.h"
 #include "bench/quality_rows.h"
 #include "bench/records.h"
@@ -24,6 +25,8 @@ struct report_parity {
     struct parity_rows rows;
     char reference[512], optimized[512];
     int64_t n_prefill, n_decode, passed;
+    struct chain_row chain[CHAIN_LINKS]; /* positions 0: none */
+    int is_text;
 };
 
 /* What the report needs of one record file. A repeated measurement replaces the one before: the last run

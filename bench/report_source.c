@@ -81,6 +81,17 @@ static enum status replace(void **rows, size_t *n, const struct records *f, int 
     return records_rows(f, run, t, rows, n, e);
 }
 
+static enum status read_chain(struct report_parity *p, const struct records *f, int run, struct error *e) {
+    struct chain_row *links = NULL;
+    size_t n = 0;
+    if (!records_has(f, run, chain_table.name)) return OK;
+    TRY(records_rows(f, run, &chain_table, (void **)&links, &n, e));
+    if (n == CHAIN_LINKS) memcpy(p->chain, links, sizeof p->chain);
+    free(links);
+    p->is_text = integer_or(f, run, "is_text", 0) == 1;
+    return OK;
+}
+
 static enum status read_parity(struct report_source *s, const struct records *f, int run, struct error *e) {
     struct report_parity p = {0};
     struct model_row *model = NULL;
@@ -92,6 +103,7 @@ static enum status read_parity(struct report_source *s, const struct records *f,
     }
     p.model = *model;
     free(model);
+    TRY(read_chain(&p, f, run, e));
     TRY(parity_rows_read(&p.rows, f, run, e));
     text_or_unknown(f, run, "reference", p.reference, sizeof p.reference);
     text_or_unknown(f, run, "optimized", p.optimized, sizeof p.optimized);

@@ -77,9 +77,9 @@ static int run(const char *line, char *out, char *err, size_t size) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static const char *const commands[] = {"info",   "synth",   "logits",     "run",    "chat",     "tokenize",
-                                       "parity", "kernels", "limits",     "bench",  "quantize", "convert",
-                                       "pack",   "report",  "perplexity", "imatrix"};
+static const char *const commands[] = {"info",   "synth",   "logits",     "run",     "chat",     "tokenize",
+                                       "parity", "kernels", "limits",     "bench",   "quantize", "convert",
+                                       "pack",   "report",  "perplexity", "imatrix", "quality"};
 
 /* What each command line's one line on stderr has to mention. */
 static const struct {
@@ -167,6 +167,11 @@ static const struct {
     {"tokenize -m text.gguf -p x -f y", "-f"},
     {"tokenize -m text.gguf --detokenize", "--ids"},
     {"tokenize -m text.gguf --ids 1", "--detokenize"},
+    {"quality", "-m"},
+    {"quality --wrong", "--wrong"},
+    {"quality -m text.gguf -f x", "text.gguf"},
+    {"quality -m text.gguf -f x -o xml", "xml"},
+    {"parity -m text.gguf --ids 1,2 -f x", "--ids"},
     {"imatrix", "-m"},
     {"imatrix --wrong", "--wrong"},
     {"imatrix -m a -f b -o cut.gguf", "--force"},

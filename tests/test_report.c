@@ -315,6 +315,69 @@ Test(report, a_later_measurement_replaces_the_earlier) {
     free(text);
 }
 
+static void add_quality(void) {
+    static const char *const recipes[] = {"original BF16", "Q8_0", "Q4_0", "Q4_0+imatrix", "F32+router=Q4_0"};
+    struct quality_row rows[10] = {0};
+    struct record *r = new_run("quality");
+    for (int i = 0; i < 10; i++) {
+        struct quality_row *q = &rows[i];
+        snprintf(q->model, sizeof q->model, "%s", models[0].name);
+        snprintf(q->recipe, sizeof q->recipe, "%s", recipes[i % 5]);
+        snprintf(q->engine, sizeof q->engine, "%s", i < 5 ? "reference" : "optimized");
+        snprintf(q->text, sizeof q->text, "held-out.txt");
+        if (i % 5) snprintf(q->base, sizeof q->base, "float32, reference");
+        q->n_ctx = 256, q->windows = 7, q->positions = 889;
+        q->bits_per_weight = 16 >> (i % 3);
+        q->ppl = 3.125 + 0.25 * i, q->kl_mean = i % 5 ? 0.001234 * i : 0, q->kl_se = q->kl_mean / 9;
+        q->same_top1 = 0.9876, q->router_decisions = i % 5 ? 2000 : 0, q->router_flips = 3 * i;
+    }
+    record_rows(r, &models_table, models, 1);
+    record_rows(r, &quality_table, rows, 10);
+    add(r);
+}
+
+Test(report, quality_has_its_tables) {
+    char err[1024];
+    add_quality();
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text, "LFM2-8B-A1B (**synthetic weights: these figures say nothing about a trained model**) over "
+                 "`held-out.txt`: 7 chunks of 256 ids, 889 scored positions.");
+    expect(text, "| original BF16 | reference | 16.00 | 3.1250 ± 0.0000 | - | - |");
+    expect(text, "0.002468 ± 0.000274");
+    expect(text, "98.76 ± 0.00 %");
+    expect(text, "0.300 % |\n"); /* 6 flips of 2000 */
+    char *classes = strstr(text, "### One class of tensors at a time");
+    cr_assert(classes && strstr(classes, "| F32+router=Q4_0 | optimized |"));
+    cr_assert_not(strstr(classes, "| Q4_0 | "));
+    free(text);
+}
+
+/* Two records: each shows what it has, and figures keep their plain names while these do not meet. */
+Test(report, records_share_a_page) {
+    char both[700], other[320];
+    add_bench(50);
+    snprintf(other, sizeof other, "%s/other.h5", folder);
+    cr_assert_eq(rename(record, other), 0);
+    add_quality();
+    snprintf(both, sizeof both, "%s,%s", record, other);
+    char *argv[] = {"report", "--record", both, "--out", folder, "--no-plots"};
+    cr_assert_eq(cmd_report(6, argv), 0);
+    char *text = contents(page);
+    expect(text, "# Record made-up.h5");
+    expect(text, "# Record other.h5");
+    expect(text, "plots/quality.svg");
+    expect(text, "plots/prefill.svg");
+    cr_assert_not(strstr(text, "Not in this record"));
+    free(text);
+    add_bench(50); /* now both draw speeds */
+    cr_assert_eq(cmd_report(6, argv), 0);
+    text = contents(page);
+    expect(text, "plots/made-up-prefill.svg");
+    expect(text, "plots/other-prefill.svg");
+    free(text);
+}
+
 Test(report, sections_without_data_say_so) {
     char err[1024];
     add_parity(1);
@@ -354,6 +417,7 @@ Test(report, figures_are_drawn) {
     add_bench(50);
     add_threads();
     add_parity(1);
+    add_quality();
     if (access("plots/throughput.gp", R_OK) != 0 || system("command -v gnuplot >/dev/null") != 0)
         cr_skip_test("needs gnuplot and the repository's root folder");
     cr_assert_eq(report(err, sizeof err, "--out"), 2, "an option without its value");
