@@ -6,7 +6,7 @@ model=${1:?usage: bench/quality.sh MODEL TEXT [CHUNKS [THREADS]]}
 text=${2:?usage: bench/quality.sh MODEL TEXT [CHUNKS [THREADS]]}
 chunks=${3:--1}
 threads=${4:-1} # of a small model, a second thread waits more than it works
-record=bench/records/quality.h5
+record=bench/records/tiny.h5
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM

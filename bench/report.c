@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share", "threads", "parity", "quality"};
+const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share",
+                                                       "threads", "parity", "quality"};
 
 void md_text(FILE *to, const char *text) {
     for (const unsigned char *s = (const unsigned char *)text; *s; s++) {

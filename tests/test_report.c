@@ -353,31 +353,6 @@ Test(report, quality_has_its_tables) {
     free(text);
 }
 
-/* Two records: each shows what it has, and figures keep their plain names while these do not meet. */
-Test(report, records_share_a_page) {
-    char both[700], other[320];
-    add_bench(50);
-    snprintf(other, sizeof other, "%s/other.h5", folder);
-    cr_assert_eq(rename(record, other), 0);
-    add_quality();
-    snprintf(both, sizeof both, "%s,%s", record, other);
-    char *argv[] = {"report", "--record", both, "--out", folder, "--no-plots"};
-    cr_assert_eq(cmd_report(6, argv), 0);
-    char *text = contents(page);
-    expect(text, "# Record made-up.h5");
-    expect(text, "# Record other.h5");
-    expect(text, "plots/quality.svg");
-    expect(text, "plots/prefill.svg");
-    cr_assert_not(strstr(text, "Not in this record"));
-    free(text);
-    add_bench(50); /* now both draw speeds */
-    cr_assert_eq(cmd_report(6, argv), 0);
-    text = contents(page);
-    expect(text, "plots/made-up-prefill.svg");
-    expect(text, "plots/other-prefill.svg");
-    free(text);
-}
-
 Test(report, sections_without_data_say_so) {
     char err[1024];
     add_parity(1);
