@@ -11,7 +11,8 @@ OPT     ?= -O2 -g
 SAN     ?=
 # No contraction and no fast-math: a sum means the same in every build.
 FLAGS   := $(CSTD) $(OPT) -ffp-contract=off -pthread $(SAN)
-CFLAGS  += $(FLAGS) $(WARN)
+# Records name FLAGS; what depends on where the source lies is not among them, and the paths in the binary are relative.
+CFLAGS  += $(FLAGS) -ffile-prefix-map=$(CURDIR)=. $(WARN)
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS  += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm -pthread
 LDFLAGS += $(SAN)
@@ -45,7 +46,7 @@ CHUNKS        ?= -1
 
 .DEFAULT_GOAL := all
 .PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality report check asan ubsan clang fuzz lint oracle
-.PHONY: clean help
+.PHONY: tsan valgrind cppcheck coverage mutations reproducible dist clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
 ifneq ($(filter-out deps deps-dev oracle clean help,$(or $(MAKECMDGOALS),all)),)
@@ -115,6 +116,33 @@ fuzz: lfm2 ## feed damaged files to every reader for FUZZ_SECONDS each (clang's 
 	@$(MAKE) --no-print-directory run-fuzz CC=clang BUILD=build-fuzz OPT='-O1 -g' \
 	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
 
+tsan: ## the engines' and the tokenizer's tests under ThreadSanitizer, in build-tsan/
+	@$(MAKE) --no-print-directory build-tsan/lfm2 build-tsan/lfm2-tests BUILD=build-tsan SAN=-fsanitize=thread \
+	    OPT='-O1 -g' WARN='-Wall -Wextra'
+	OPENBLAS_NUM_THREADS=1 TSAN_OPTIONS='halt_on_error=1 suppressions=tests/tsan.supp' build-tsan/lfm2-tests -j1 \
+	    --filter '@(optimized|tokenizer)*/!(texts_made*)'
+
+valgrind: lfm2 ## a short run of each engine under valgrind's memcheck
+	@sh tests/valgrind.sh ./lfm2
+
+cppcheck: ## cppcheck's warnings, except those that tests/cppcheck.supp gives reasons for
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -I. \
+	    --suppressions-list=tests/cppcheck.supp data reference optimized bench eval lfm2.c && echo "make cppcheck: clean"
+
+coverage: ## lines that the tests execute, per folder; fails when data, reference or eval is below 85 %
+	-@$(MAKE) --no-print-directory test BUILD=build-coverage OPT='-O1 -g --coverage'
+	@bash tests/coverage.sh build-coverage
+
+mutations: ## apply tests/mutations.tsv change by change to a copy; each must fail the test named beside it
+	@bash tests/mutate.sh
+
+reproducible: ## build what is committed in two clean clones and compare the bytes
+	@sh tests/reproducible.sh
+
+dist: ## the committed sources as lfm2-COMMIT.tar.gz, the same bytes for the same commit
+	@c=$$(git rev-parse --short=12 HEAD) && git archive --format=tar --prefix=lfm2-$$c/ HEAD | gzip -9n >lfm2-$$c.tar.gz && \
+	    echo "lfm2-$$c.tar.gz"
+
 lint: $(BUILD)/liblfm2.a ## the house rules: includes, symbols, headers, tables, sizes, format
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' bash tests/lint.sh $(BUILD)
 
@@ -156,7 +184,7 @@ $(BUILD)/shim_%.so: tests/shim_%.c Makefile
 	@echo "  CC      $<"
 	@$(CC) $(CPPFLAGS) $(CSTD) -O1 -g -fPIC -shared $(WARN) $< -o $@ -ldl
 
-$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(call objects,$(CASE_SRC)) $(BUILD)/liblfm2.a
+$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(call objects,$(filter-out lfm2.c,$(CMD_SRC)) $(CASE_SRC)) $(BUILD)/liblfm2.a
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
 

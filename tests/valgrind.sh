@@ -1,0 +1,22 @@
+#!/bin/sh
+# Short runs under valgrind: the loader, both engines, the tokenizer, a writer. The portable kernels, since valgrind
+# knows no AVX-512. usage: sh tests/valgrind.sh ./lfm2
+set -eu
+lfm2=${1:?usage: sh tests/valgrind.sh PROGRAM}
+temp=$(mktemp -d)
+trap 'rm -rf "$temp"' EXIT
+m=$temp/model.gguf
+"$lfm2" synth --arch tiny-qwen3 --type q4_0 -o "$m" >/dev/null
+check() {
+    LFM2_ISA=scalar OPENBLAS_NUM_THREADS=1 OPENBLAS_CORETYPE=Haswell valgrind --quiet --error-exitcode=9 \
+        --leak-check=full --errors-for-leak-kinds=definite "$lfm2" "$@" >/dev/null || {
+        echo "make valgrind: lfm2 $* failed"
+        exit 1
+    }
+}
+check info "$m"
+check tokenize -m "$m" -p "hello world"
+check logits -m "$m" --ids 1,2,3 -t 2 -o "$temp/a.h5"
+check logits -m "$m" --ids 1,2 -t 1 --engine reference -o "$temp/b.h5"
+check quantize --allow-requantize "$m" "$temp/out.gguf" q8_0
+echo "make valgrind: 5 commands, nothing found"
