@@ -119,6 +119,19 @@ static enum status evaluate(struct arguments *a, struct share *share, int *faile
     return status;
 }
 
+static int evaluate_shared(struct arguments *a) {
+    struct share share;
+    struct error e = {0};
+    int failed = 0;
+    enum status status = share_open(&share, &e);
+    if (status != OK) return cmd_fail(&e);
+    status = evaluate(a, &share, &failed, &e);
+    /* The first rank speaks for all. */
+    if (share.rank > 0 && status != OK) status = OK, failed = 1;
+    share_close(&share);
+    return status == OK ? failed : cmd_fail(&e);
+}
+
 int cmd_eval(int argc, char **argv) {
     struct arguments a = {
         .run = {.lm = {.engine = "optimized"}, .task = {.num_fewshot = -1, .fewshot_seed = 1234}},
@@ -182,14 +195,5 @@ int cmd_eval(int argc, char **argv) {
         }
         return compare_runs(a.words[0], a.words[1], stdout, &e) == OK ? 0 : cmd_fail(&e);
     }
-    struct share share;
-    int failed = 0;
-    enum status status = share_open(&share, &e);
-    if (status == OK) {
-        status = evaluate(&a, &share, &failed, &e);
-        /* The first rank speaks for all. */
-        if (share.rank > 0 && status != OK) status = OK, failed = 1;
-        share_close(&share);
-    }
-    return status == OK ? failed : cmd_fail(&e);
+    return evaluate_shared(&a);
 }
