@@ -1,6 +1,6 @@
 """Scores a folder with Transformers in float32, as lm-eval would, and keeps every item's result for the tests.
 
-python score.py [FOLDER]    writes expected_gsm8k.jsonl.gz, expected_mmlu.jsonl.gz and expected.json beside this file
+python score.py [EVERY]    every item, or every 2nd, 3rd ...; writes expected_gsm8k.jsonl.gz, expected_mmlu.jsonl.gz and expected.json beside this file
 """
 import csv
 import gzip
@@ -57,8 +57,8 @@ def batches(items):
             yield [items[k] for k in group[i:i + BATCH]]
 
 
-def run_mmlu(model, t):
-    items = list(mmlu_items())
+def run_mmlu(model, t, every):
+    items = list(mmlu_items())[::every]
     letters = [t.encode(f" {c}", add_special_tokens=False).ids for c in generate.LETTERS]
     assert all(len(x) == 1 for x in letters)
     for item in items:
@@ -75,8 +75,8 @@ def cut(text):
     return text.split("Question:")[0]
 
 
-def run_gsm8k(model, t):
-    items = list(gsm8k_items())
+def run_gsm8k(model, t, every):
+    items = list(gsm8k_items())[::every]
     for item in items:
         item["ids"] = t.encode(item["prompt"]).ids
         item["new"], item["margin"] = [], math.inf
@@ -138,14 +138,14 @@ def wilson(k, n, z=1.96):
     return (p + z * z / (2 * n)) / d - half, (p + z * z / (2 * n)) / d + half
 
 
-def main(folder):
+def main(folder, every):
     torch.set_num_threads(2)
     t = tokenizers.Tokenizer.from_file(f"{folder}/tokenizer.json")
     model = transformers.Lfm2MoeForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         summary = {"transformers": transformers.__version__, "torch": torch.__version__,
                    "own_forward_max_difference": check_forward(model, folder, t)}
-        mmlu, gsm = run_mmlu(model, t), run_gsm8k(model, t)
+        mmlu, gsm = run_mmlu(model, t, every), run_gsm8k(model, t, every)
         summary["perplexity_512"], summary["heldout_tokens"] = perplexity(model, t)
     groups = [("mini_gsm8k", gsm), ("mini_mmlu", mmlu)]
     groups += [(f"mini_mmlu/{s}", [i for i in mmlu if i["subject"] == s]) for s in generate.SUBJECTS]
@@ -153,8 +153,8 @@ def main(folder):
         k, n = sum(i["correct"] for i in items), len(items)
         low, high = wilson(k, n)
         summary[name] = {"correct": k, "items": n, "accuracy": k / n, "low": low, "high": high}
-    write_items("expected_gsm8k.jsonl.gz", gsm, ["new", "text", "margin", "gold", "correct"])
-    write_items("expected_mmlu.jsonl.gz", mmlu, ["subject", "ll", "gold", "correct"])
+    write_items("expected_gsm8k.jsonl.gz", gsm, ["prompt", "new", "text", "margin", "gold", "correct"])
+    write_items("expected_mmlu.jsonl.gz", mmlu, ["prompt", "subject", "ll", "gold", "correct"])
     with open(f"{HERE}/expected.json", "w") as f:
         json.dump(summary, f, indent=1)
         f.write("\n")
@@ -162,4 +162,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else HERE)
+    main(HERE, int(sys.argv[1]) if len(sys.argv) > 1 else 1)
