@@ -45,9 +45,9 @@ enum status rows_convert(struct rows *r, const char *path, size_t first,
                          struct error *e);
 
 /* Looks for the first of names that exists: dir/folder/name for every folder, then dir/name, each also with
- * .gz. A name "A.tar:MEMBER" exists when the archive (or A.tar.gz) does and has the member. folders and names
- * end with NULL. Returns the path for rows_read, to be freed; NULL and an error that names what was expected.
- */
+ * .gz. For a name "A.tar:MEMBER" the archive must exist; whether it has the member is seen when it is read.
+ * folders and names end with NULL. Returns the path for rows_read, to be freed; NULL and an error that names
+ * what was expected. */
 char *rows_find(const char *dir, const char *const *folders, const char *const *names, struct error *e);
 
 #endif

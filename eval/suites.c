@@ -5,7 +5,8 @@
     _(mmlu)                                                                                                  \
     _(mmlu_generative)                                                                                       \
     _(mmlu_pro)                                                                                              \
-    _(mmmlu) _(gpqa) _(gsm8k) _(gsm_plus) _(math500) _(math_hard) _(mgsm) _(ifeval) _(humaneval)             \
+    _(mmmlu)                                                                                                 \
+    _(gpqa) _(gsm8k) _(gsm_plus) _(math500) _(math_hard) _(mgsm) _(ifeval) _(ifbench) _(humaneval)           \
         _(humaneval_plus) _(livecodebench) _(creative) _(mini_gsm8k) _(mini_mmlu)
 
 #define DECLARE(name) extern const struct suite suite_##name;

@@ -106,7 +106,7 @@ Test(rows, finds_packed_files_and_members_of_archives) {
     cr_assert_eq(system(command), 0);
     static const char *const folders[] = {"other", "set", NULL};
     const char *const names[] = {"none.jsonl", "test.jsonl", NULL}, *const members[] = {"a.tar:b.csv", NULL};
-    const char *const missing[] = {"no.csv", "a.tar:c.csv", NULL};
+    const char *const missing[] = {"no.csv", "b.tar:b.csv", NULL};
     struct error e = {0};
     char *found = rows_find(dir, folders, names, &e);
     cr_assert_not_null(found, "%s", e.text);
@@ -118,9 +118,13 @@ Test(rows, finds_packed_files_and_members_of_archives) {
     cr_assert_eq(rows_read(&r, found, &e), OK, "%s", e.text);
     cr_assert_eq(r.n, 2);
     free(found);
+    found = rows_find(dir, folders, (const char *[]){"a.tar:c.csv", NULL}, &e);
+    cr_assert_eq(rows_read(&r, found, &e), ERR_FORMAT);
+    cr_assert_not_null(strstr(e.text, "a.tar.gz: has no member c.csv"), "%s", e.text);
+    free(found);
     rows_free(&r);
     cr_assert_null(rows_find(dir, folders, missing, &e));
-    cr_assert_not_null(strstr(e.text, "expected other/no.csv or a.tar:c.csv there"), "%s", e.text);
+    cr_assert_not_null(strstr(e.text, "expected other/no.csv or b.tar:b.csv there"), "%s", e.text);
     snprintf(path, sizeof path, "%s/set/test.jsonl.gz", dir);
     cr_assert_eq(truncate(path, 20), 0);
     cr_assert_neq(rows_read(&r, path, &e), OK);

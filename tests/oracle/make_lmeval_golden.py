@@ -192,13 +192,13 @@ def plans(which):
               "philosophy physics psychology").split():
         out.append((f"mmlu_pro_{c}", three if own else [(0, "plain")], 100))
     for name, shots in (("gsm8k", 5), ("gsm8k_cot", 8), ("gsm8k_cot_zeroshot", 0), ("gsm8k_cot_llama", 8)):
-        out.append((name, [(shots, "plain"), (2, "plain"), (shots, "chat"), (shots, "single")], 200))
+        out.append((name, [(shots, "plain"), (2, "plain"), (shots, "chat"), (shots, "single")], 200 if name == "gsm8k" else 100))
     for name in ("gsm_plus_mini", "gsm_plus"):
-        out.append((name, [(5, "plain"), (8, "plain"), (5, "chat")], 200))
+        out.append((name, [(5, "plain"), (8, "plain"), (5, "chat")], 100))
     for kind in ("direct", "native_cot", "en_cot"):
         for code in "bn de en es fr ja ru sw te th zh".split():
             out.append((f"mgsm_{kind}_{code}", [(0, "plain"), (8, "plain"), (3, "chat")], 100))
-    out.append(("hendrycks_math500", [(0, "plain"), (0, "chat")], 500))
+    out.append(("hendrycks_math500", [(0, "plain"), (0, "chat")], 150))
     for part in ("diamond",):
         for way in "zeroshot n_shot generative_n_shot cot_zeroshot cot_n_shot".split():
             out.append((f"gpqa_{part}_{way}", [(0, "plain"), (3, "plain"), (3, "chat")], 100))
