@@ -17,10 +17,12 @@ cp -a build "$scratch/build"                                                    
 fails() { # KIND NAME: 0 when the test failed as it must, by itself, not by being absent
     if [ "$1" = check ]; then
         (cd "$scratch" && timeout 300 build/lfm2 kernels --check --op "$2" >log 2>&1)
-        [ $? -ne 0 ] && grep -q "$2" "$scratch/log"
+        status=$?
+        [ "$status" -ne 0 ] && grep -q "$2" "$scratch/log"
     else
-        (cd "$scratch" && timeout 600 build/lfm2-tests -j2 --filter "$2" >log 2>&1)
-        [ $? -ne 0 ] && grep -q 'Failing: [1-9]\|Crashing: [1-9]' "$scratch/log"
+        (cd "$scratch" && timeout 1200 build/lfm2-tests -j2 --filter "$2" >log 2>&1)
+        status=$?
+        [ "$status" -ne 0 ] && grep -q 'Failing: [1-9]\|Crashing: [1-9]' "$scratch/log"
     fi
 }
 target() { if [ "$1" = check ]; then echo build/lfm2; else echo build/lfm2-tests; fi; }
@@ -40,6 +42,8 @@ while IFS=$'\t' read -r file change test; do
     elif fails "$kind" "$name"; then
         verdict=caught
         caught=$((caught + 1))
+    elif [ "$status" = 124 ]; then
+        verdict="no answer in time"
     else
         verdict=SURVIVED
     fi
