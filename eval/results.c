@@ -17,6 +17,7 @@ struct scoring {
     struct run_task *task;
     struct task_result *result;
     FILE *samples; /* NULL: none are logged */
+    FILE *export;  /* answers for the benchmark's own scorer; NULL: none */
     struct sha256_ctx hashes;
 };
 
@@ -80,6 +81,18 @@ static enum status same_prompt(const struct scoring *s, int doc, const struct bu
                 s->run->options.data, doc, s->task->task.name);
 }
 
+static enum status export_answer(struct scoring *s, const struct item *item, const struct response *r, int n,
+                                 struct error *e) {
+    struct buffer line = {0};
+    enum status status = s->task->task.suite->export_line(&s->task->task, item->doc, r, n, &line, e);
+    buffer_add(&line, "\n", 1);
+    if (status == OK) status = buffer_check(&line, e);
+    if (status == OK && fwrite(line.data, 1, line.n, s->export) != line.n)
+        status = fail(e, ERR_IO, "export: cannot write: %s", strerror(errno));
+    buffer_free(&line);
+    return status;
+}
+
 /* All metrics and, when logged, the line of one answered document under one filter. */
 static enum status score_doc(struct scoring *s, int doc, int filter, struct error *e) {
     const struct task *t = &s->task->task;
@@ -95,6 +108,7 @@ static enum status score_doc(struct scoring *s, int doc, int filter, struct erro
     if (status == OK) status = add_scores(s, filter, &scores[filter], e);
     if (status == OK && s->samples)
         status = log_line(s, doc, filter, &item, &prompt, r, n, &scores[filter], e);
+    if (status == OK && s->export && filter == 0) status = export_answer(s, &item, r, n, e);
     free_scores(scores);
     free(r);
     item_free(&item);
@@ -155,21 +169,37 @@ static enum status close_finished(FILE *f, const char *temporary, const char *pa
     return OK;
 }
 
-static enum status log_task(struct results *out, struct scoring *s, struct error *e) {
-    char path[4400], temporary[4420];
+/* Opens KIND_TASK_DATE.jsonl. */
+static enum status open_lines(const struct results *out, const struct scoring *s, const char *kind,
+                              char path[4400], char temporary[4420], FILE **f, struct error *e) {
+    snprintf(path, 4400, "%s/%s_%s_%s.jsonl", out->folder, kind, s->task->task.name, out->date);
+    return open_unfinished(path, f, temporary, 4420, e);
+}
+
+/* Scores a task, with the files that go with it. */
+static enum status write_task(struct results *out, struct scoring *s, int log_samples, struct error *e) {
+    char path[2][4400], temporary[2][4420];
     uint8_t digest[SHA256_DIGEST_SIZE];
-    snprintf(path, sizeof path, "%s/samples_%s_%s.jsonl", out->folder, s->task->task.name, out->date);
-    TRY(open_unfinished(path, &s->samples, temporary, sizeof temporary, e));
+    enum status status = OK;
     sha256_init(&s->hashes);
-    enum status status = score_task(s, e);
-    if (status != OK) {
-        fclose(s->samples);
-        unlink(temporary);
-        return status;
+    if (log_samples) status = open_lines(out, s, "samples", path[0], temporary[0], &s->samples, e);
+    if (status == OK && s->task->task.suite->export_line)
+        status = open_lines(out, s, "export", path[1], temporary[1], &s->export, e);
+    if (status == OK) status = score_task(s, e);
+    FILE *files[] = {s->samples, s->export};
+    for (int i = 0; i < 2; i++) {
+        if (!files[i]) continue;
+        if (status == OK) {
+            status = close_finished(files[i], temporary[i], path[i], e);
+        } else {
+            fclose(files[i]);
+            unlink(temporary[i]);
+        }
     }
     sha256_digest(&s->hashes, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) snprintf(s->result->hash + 2 * i, 3, "%02x", digest[i]);
-    return close_finished(s->samples, temporary, path, e);
+    for (size_t i = 0; log_samples && i < sizeof digest; i++)
+        snprintf(s->result->hash + 2 * i, 3, "%02x", digest[i]);
+    return status;
 }
 
 /* lm-eval's sanitize_model_name: runs of characters that names of files should not have become "__". */
@@ -211,7 +241,7 @@ enum status results_make(struct results *out, struct run *r, int log_samples, st
     TRY(name_files(out, e));
     for (int i = 0; i < r->n_tasks; i++) {
         struct scoring s = {.run = r, .task = &r->tasks[i], .result = &out->tasks[i]};
-        TRY(log_samples && *out->folder ? log_task(out, &s, e) : score_task(&s, e));
+        TRY(*out->folder ? write_task(out, &s, log_samples, e) : score_task(&s, e));
     }
     return results_json(out, e);
 }
