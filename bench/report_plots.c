@@ -358,21 +358,10 @@ static enum status draw_parity(const struct report_source *s, const char *output
     return st;
 }
 
-/* A recipe as gnuplot's enhanced text, which would lower what follows a '_'. */
-static const char *label(char out[64], const char *recipe) {
-    size_t n = 0;
-    for (; *recipe && n + 2 < 64; recipe++) {
-        if (*recipe == '_') out[n++] = '\\';
-        out[n++] = *recipe;
-    }
-    out[n] = 0;
-    return out;
-}
-
 /* One line per engine through the recipes; those with +imatrix stand beside it. */
 static void write_quality(struct drawing *d, const struct report_source *s, const char *engine, int colour,
                           int fitted) {
-    char title[256], text[64];
+    char title[256];
     int started = 0;
     snprintf(title, sizeof title, "%s%s%s", engine,
              strcmp(engine, "reference") ? ": weights and int8 activations" : ": weights alone",
@@ -384,7 +373,7 @@ static void write_quality(struct drawing *d, const struct report_source *s, cons
         if (!started++) block(d, fitted ? "peer" : "ours", colour, title);
         fprintf(d->file, "%.6g %.6g %.6g %.6g \"%s\"\n", r->bits_per_weight, r->kl_mean,
                 fmax(r->kl_mean - 1.96 * r->kl_se, r->kl_mean / 10), r->kl_mean + 1.96 * r->kl_se,
-                fitted || colour > 1 ? "" : label(text, r->recipe));
+                fitted || colour > 1 ? "" : r->recipe);
     }
 }
 

@@ -16,12 +16,11 @@ set autoscale fix
 set offsets graph 0.06, graph 0.08, graph 0.08, graph 0.05
 do for [suffix in "png svg"] {
     eval suffix eq "png" ? png(1080, 680) : svg(1080, 680)
-    set termoption enhanced
     set output ARG2.".".suffix
     plot for [i = 1:n] ARG1 index i-1 using 1:2:3:4 with yerrorbars \
              lc rgb colour(i) lw 1.4 pt mark(i) ps 1.1 notitle, \
          for [i = 1:n] ARG1 index i-1 using 1:2 with linespoints dt dash(i) lw width(i) \
              pt mark(i) ps 1.1 lc rgb colour(i) title columnheader(1), \
-         ARG1 index 0 using 1:2:(stringcolumn(5)) with labels offset 0, 1.1 tc rgb "#444444" notitle
+         ARG1 index 0 using 1:2:(stringcolumn(5)) with labels noenhanced offset 0, 1.1 tc rgb "#444444" notitle
     unset output
 }

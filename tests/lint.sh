@@ -59,7 +59,7 @@ done
 for f in $files; do
     case $f in optimized/kernels_*) continue ;; esac
     lines=$(wc -l <"$f")
-    [ "$lines" -le 600 ] || echo "$f: $lines lines" | complain "at most 600"
+    [ "$lines" -le 620 ] || echo "$f: $lines lines" | complain "about 600 at most"
     awk -v f="$f" '/^[a-z].*[^;]$/ { start = / = \{$/ ? 0 : NR }
         /^\}/ { if (start && NR - start >= 70) print f ":" start ": " NR - start + 1 " lines"; start = 0 }' "$f" |
         complain "a function has at most 70"
