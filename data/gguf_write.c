@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -232,8 +233,18 @@ static enum status check_room(struct gguf_writer *w, struct error *e) {
     return OK;
 }
 
+/* The finished file takes the place of what is there: a device or a folder is not to be replaced, and better
+ * said now than after the work. */
+static enum status check_place(const struct gguf_writer *w, struct error *e) {
+    struct stat st;
+    if (stat(w->path, &st) != 0 || S_ISREG(st.st_mode)) return OK;
+    return fail(e, ERR_ARG, "%s: cannot be replaced by a model (found %s, expected a file)", w->path,
+                S_ISDIR(st.st_mode) ? "a folder" : "a device or a pipe");
+}
+
 enum status gguf_writer_begin(struct gguf_writer *w, struct error *e) {
     if (w->error.code) return fail(e, w->error.code, "%s", w->error.text);
+    TRY(check_place(w, e));
     w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->fd < 0) return fail(e, ERR_IO, "%s: cannot create: %s", w->path, strerror(errno));
     w->created = 1;

@@ -498,6 +498,25 @@ Test(gguf, writer_refuses_before_it_writes) {
     gguf_writer_free(w);
 }
 
+/* rename would take a device's place, which is the system's loss. */
+Test(gguf, writer_replaces_files_only) {
+    char kept[sizeof path];
+    for (int folder = 0; folder < 2; folder++) {
+        struct error e = {0};
+        struct stat st;
+        snprintf(path, sizeof path, "%s/%s", directory, folder ? "folder" : "pipe");
+        memcpy(kept, path, sizeof kept);
+        cr_assert_eq(folder ? mkdir(path, 0700) : mkfifo(path, 0600), 0);
+        struct gguf_writer *w = new_writer();
+        cr_expect_eq(gguf_writer_begin(w, &e), ERR_ARG);
+        cr_expect(strstr(e.text, kept) && strstr(e.text, folder ? "a folder" : "a pipe"), "%s", e.text);
+        gguf_writer_free(w);
+        cr_expect(stat(kept, &st) == 0 && (folder ? S_ISDIR(st.st_mode) : S_ISFIFO(st.st_mode)));
+        cr_expect_eq(remove(kept), 0);
+        cr_expect_not(files_left());
+    }
+}
+
 Test(status, texts_are_safe_to_print) {
     struct error e;
     fail(&e, ERR_ARG, "%s", "a\n\x1b[31m \xc3\xa9 \xff \xc0\x80 \xed\xa0\x80 \xe2\x82 \xc2\x9b \x7f");
