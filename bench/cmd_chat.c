@@ -8,17 +8,19 @@
 
 #include "bench/chat_turns.h"
 #include "bench/cmd.h"
+#include "bench/text_input.h"
 #include "bench/text_model.h"
 #include "data/chat.h"
 
 static const char usage[] =
-    "usage: lfm2 chat -m FILE [-sys TEXT] [--tools FILE.json] [options]\n\n"
+    "usage: lfm2 chat -m FILE [-p TEXT | -f FILE] [-sys TEXT] [--tools FILE.json] [options]\n\n"
     "Reads one turn per line from standard input and writes the answers to standard output, in the model's "
     "own chat\ntemplate. Ctrl-C ends an answer and keeps the conversation; at the prompt it quits, as Ctrl-D "
     "does.\n"
     "  TEXT\\       a line that ends with a backslash: the turn goes on with the next line\n"
     "  /tool TEXT  a tool's response; the model goes on when all calls of its answer have one\n"
     "  /clear      starts a new conversation\n"
+    "With -p or -f that text, of any number of lines, is the only turn.\n"
     "Tool calls in an answer are shown on standard error too, as one line of JSON each.";
 
 enum { CONTEXT = 8192 /* tokens without -c */ };
@@ -27,7 +29,8 @@ struct chat {
     struct text_model t;
     enum chat_template template;
     struct buffer bos;
-    const char *system; /* NULL: none */
+    const char *system;        /* NULL: none */
+    const char *prompt, *file; /* the only turn; NULL: turns come from standard input */
     int no_thinking;
     json_t *tools; /* NULL: none */
     json_t *messages;
@@ -216,7 +219,8 @@ static enum status turn(struct chat *c, const char *role, const struct buffer *s
     if (status != OK) {
         if (json_array_size(c->messages) > messages) json_array_remove(c->messages, messages);
         chat_text_free(&text);
-        return status == ERR_MEMORY ? (*e = refused, status) : (cmd_fail(&refused), OK);
+        int is_end = status == ERR_MEMORY || c->prompt || c->file;
+        return is_end ? (*e = refused, status) : (cmd_fail(&refused), OK);
     }
     c->awaited = waits ? c->awaited - 1 : 0;
     if (!waits) status = answer(c, &text, e);
@@ -242,6 +246,17 @@ static enum status converse(struct chat *c, struct error *e) {
     return status;
 }
 
+/* A file's last newline is its last line's end, not part of the question. */
+static enum status answer_one(struct chat *c, struct error *e) {
+    struct buffer said = {0};
+    enum status status = text_input(&said, c->prompt, c->file, e);
+    if (!c->prompt && said.n && said.data[said.n - 1] == '\n') said.n--;
+    if (status == OK && said.n == 0) status = fail(e, ERR_ARG, "chat: the question is empty");
+    if (status == OK) status = turn(c, "user", &said, e);
+    buffer_free(&said);
+    return status;
+}
+
 static enum status chat(struct chat *c, const struct text_options *o, const char *template, const char *tools,
                         struct error *e) {
     int max_tokens;
@@ -254,7 +269,7 @@ static enum status chat(struct chat *c, const struct text_options *o, const char
     TRY(text_model_context(&c->t, o, CONTEXT, &max_tokens, e));
     TRY(text_model_start(&c->t, o, max_tokens, e));
     catch_signals(0);
-    TRY(converse(c, e));
+    TRY(c->prompt || c->file ? answer_one(c, e) : converse(c, e));
     text_model_timings(&c->t);
     return OK;
 }
@@ -264,6 +279,8 @@ int cmd_chat(int argc, char **argv) {
     struct chat c = {0};
     const char *template = NULL, *tools = NULL;
     const struct option_spec specs[] = {
+        {"-p,--prompt", OPTION_TEXT, &c.prompt, "TEXT", "the only turn"},
+        {"-f,--file", OPTION_TEXT, &c.file, "FILE", "a file with the only turn (gzip is unpacked)"},
         TEXT_OPTIONS(o),
         {"-sys,--system-prompt", OPTION_TEXT, &c.system, "TEXT", "the system message"},
         {"--chat-template", OPTION_TEXT, &template, "NAME",
@@ -276,7 +293,9 @@ int cmd_chat(int argc, char **argv) {
     struct error e = {0};
     int parsed = options_parse(argc, argv, usage, specs, NULL, 0, NULL, &e);
     if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
-    enum status status = chat(&c, &o, template, tools, &e);
+    enum status status = OK;
+    if (c.prompt && c.file) status = fail(&e, ERR_ARG, "chat: expected one of -p TEXT and -f FILE, not both");
+    if (status == OK) status = chat(&c, &o, template, tools, &e);
     json_decref(c.messages), json_decref(c.tools);
     buffer_free(&c.bos), buffer_free(&c.asked), buffer_free(&c.answer);
     snapshot_free(&c.before);

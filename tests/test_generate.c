@@ -388,3 +388,27 @@ Test(generate, chat_refuses_a_turn_and_goes_on) {
     cr_assert_eq(CHAT("hi\n", "-m", model_path), 2, "no template is known");
     cr_assert_eq(CHAT("hi\n", "-m", model_path, "--chat-template", "magic"), 2);
 }
+
+Test(generate, chat_answers_one_question_and_ends) {
+    char expected[4096], out[4096], err[4096];
+    write_model("tiny-lfm2moe");
+    cr_assert_eq(
+        CHAT("two\\\nlines\n", "-m", model_path, "--chat-template", "lfm2", "-n", "8", "--temp", "0"), 0);
+    size_t n = read_file(out_path, expected, sizeof expected);
+    cr_assert_gt(n, 1);
+    for (int i = 0; i < 2; i++) { /* standard input is not read: with -f it is the file */
+        int code = i == 0 ? CHAT("no\n", "-m", model_path, "--chat-template", "lfm2", "-n", "8", "--temp",
+                                 "0", "-p", "two\nlines")
+                          : CHAT("two\nlines\n", "-m", model_path, "--chat-template", "lfm2", "-n", "8",
+                                 "--temp", "0", "-f", in_path);
+        cr_assert_eq(code, 0, "way %d", i);
+        cr_assert_eq(read_file(out_path, out, sizeof out), n, "way %d", i);
+        cr_assert(memcmp(out, expected, n) == 0, "way %d: another answer", i);
+    }
+    cr_assert_eq(CHAT("", "-m", model_path, "--chat-template", "lfm2", "-p", "a", "-f", in_path), 2);
+    cr_assert_eq(CHAT("", "-m", model_path, "--chat-template", "lfm2", "-p", ""), 2);
+    cr_assert_eq(CHAT("", "-m", model_path, "--chat-template", "lfm2", "-p", "\xff"), 2);
+    cr_assert_eq(CHAT("", "-m", model_path, "--chat-template", "lfm2", "-p", "too long", "-c", "4"), 2);
+    read_file(err_path, err, sizeof err);
+    cr_assert(strstr(err, "context") && strchr(err, '\n') == err + strlen(err) - 1, "%s", err);
+}
