@@ -309,7 +309,7 @@ static enum status take_tables(struct session *s, struct error *e) {
     s->layers = calloc(L, sizeof *s->layers);
     s->experts = calloc(L * (size_t)c->n_experts + 1, sizeof *s->experts);
     s->workers = calloc((size_t)s->threads, sizeof *s->workers);
-    s->n_counters = c->n_layers * 12 + 12;
+    s->n_counters = c->n_layers * LAYER_STEPS + OTHER_STEPS;
     s->counters = calloc((size_t)s->n_counters, sizeof *s->counters);
     if (!s->layers || !s->experts || !s->workers || !s->counters) return fail(e, ERR_MEMORY, "out of memory");
     for (size_t i = 0; i < L; i++) s->layers[i].experts = s->experts + i * (size_t)c->n_experts;

@@ -27,6 +27,8 @@ enum {
     KV_CHUNK = 1024,  /* positions whose attention is summed before it is merged: fixed, so that the order of
                        * sums  depends on neither threads nor batch */
     FEW_TOKENS = 4,   /* up to here panels are shared out in fixed ranges */
+    LAYER_STEPS = 14, /* shared-out steps of a layer: at most 2 norms, 7 of attention, 5 of experts */
+    OTHER_STEPS = 3,  /* embedding, last norm, head */
 };
 
 /* Rows of activations in both forms a matrix may want. */

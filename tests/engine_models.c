@@ -8,23 +8,28 @@
 #define DENSE "lfm2", 4, 64, 4, 2, 16, 192, 0, 0, 0, 512
 #define QWEN  "qwen3", 3, 64, 4, 2, 64, 192, 0, 0, 0, 512
 const struct engine_model engine_models[] = {
-    {"lfm2moe F32", {MOE, TYPE_F32, TYPE_F32, 1, 1}},
-    {"lfm2moe F16", {MOE, TYPE_F16, TYPE_F16, 1, 2}},
-    {"lfm2moe Q8_0", {MOE, TYPE_Q8_0, TYPE_Q8_0, 1, 3}},
-    {"lfm2moe Q4_0", {MOE, TYPE_Q4_0, TYPE_Q4_0, 1, 4}},
-    {"lfm2 F32", {DENSE, TYPE_F32, TYPE_F32, 1, 5}},
-    {"lfm2 F16", {DENSE, TYPE_F16, TYPE_F16, 1, 6}},
-    {"lfm2 Q8_0", {DENSE, TYPE_Q8_0, TYPE_Q8_0, 1, 7}},
-    {"lfm2 Q4_0", {DENSE, TYPE_Q4_0, TYPE_Q4_0, 1, 8}},
-    {"qwen3 F32", {QWEN, TYPE_F32, TYPE_F32, 1, 9}},
-    {"qwen3 F16", {QWEN, TYPE_F16, TYPE_F16, 1, 10}},
-    {"qwen3 Q8_0", {QWEN, TYPE_Q8_0, TYPE_Q8_0, 1, 11}},
-    {"qwen3 Q4_0", {QWEN, TYPE_Q4_0, TYPE_Q4_0, 1, 12}},
+    {"lfm2moe F32", {MOE, TYPE_F32, TYPE_F32, 1, 1, 0}},
+    {"lfm2moe F16", {MOE, TYPE_F16, TYPE_F16, 1, 2, 0}},
+    {"lfm2moe Q8_0", {MOE, TYPE_Q8_0, TYPE_Q8_0, 1, 3, 0}},
+    {"lfm2moe Q4_0", {MOE, TYPE_Q4_0, TYPE_Q4_0, 1, 4, 0}},
+    {"lfm2 F32", {DENSE, TYPE_F32, TYPE_F32, 1, 5, 0}},
+    {"lfm2 F16", {DENSE, TYPE_F16, TYPE_F16, 1, 6, 0}},
+    {"lfm2 Q8_0", {DENSE, TYPE_Q8_0, TYPE_Q8_0, 1, 7, 0}},
+    {"lfm2 Q4_0", {DENSE, TYPE_Q4_0, TYPE_Q4_0, 1, 8, 0}},
+    {"qwen3 F32", {QWEN, TYPE_F32, TYPE_F32, 1, 9, 0}},
+    {"qwen3 F16", {QWEN, TYPE_F16, TYPE_F16, 1, 10, 0}},
+    {"qwen3 Q8_0", {QWEN, TYPE_Q8_0, TYPE_Q8_0, 1, 11, 0}},
+    {"qwen3 Q4_0", {QWEN, TYPE_Q4_0, TYPE_Q4_0, 1, 12, 0}},
     /* The official recipe: Q4_0 with a tied Q6_K embedding. */
-    {"lfm2moe Q4_0 + Q6_K", {"lfm2moe", 4, 256, 4, 1, 64, 320, 192, 8, 4, 512, TYPE_Q4_0, TYPE_Q6_K, 1, 13}},
+    {"lfm2moe Q4_0 + Q6_K",
+     {"lfm2moe", 4, 256, 4, 1, 64, 320, 192, 8, 4, 512, TYPE_Q4_0, TYPE_Q6_K, 1, 13, 0}},
     {"qwen3 wide heads, separate head",
-     {"qwen3", 2, 96, 3, 3, 64, 160, 0, 0, 0, 300, TYPE_Q8_0, TYPE_Q8_0, 0, 14}},
-    {"lfm2moe one expert of 5", {"lfm2moe", 3, 32, 2, 1, 16, 96, 32, 5, 1, 65, TYPE_Q4_0, TYPE_Q8_0, 0, 15}},
+     {"qwen3", 2, 96, 3, 3, 64, 160, 0, 0, 0, 300, TYPE_Q8_0, TYPE_Q8_0, 0, 14, 0}},
+    {"lfm2moe one expert of 5",
+     {"lfm2moe", 3, 32, 2, 1, 16, 96, 32, 5, 1, 65, TYPE_Q4_0, TYPE_Q8_0, 0, 15, 0}},
+    /* The most steps that a layer can have, in many layers. */
+    {"lfm2moe, attention only",
+     {"lfm2moe", 10, 32, 2, 1, 32, 64, 32, 4, 2, 64, TYPE_Q8_0, TYPE_Q8_0, 1, 16, 1}},
 };
 #undef MOE
 #undef DENSE

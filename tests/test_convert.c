@@ -54,10 +54,10 @@ static const struct {
     const char *name;
     struct tiny_spec spec;
 } sources[] = {
-    {"lfm2moe", {"lfm2moe", 6, 256, 4, 2, 64, 256, 256, 4, 2, 256, TYPE_BF16, TYPE_BF16, 1, 3}},
-    {"lfm2moe-8", {"lfm2moe", 4, 256, 4, 2, 64, 256, 256, 8, 2, 256, TYPE_F16, TYPE_F16, 1, 4}},
-    {"lfm2", {"lfm2", 9, 256, 4, 2, 64, 256, 0, 0, 0, 256, TYPE_F32, TYPE_F32, 1, 5}},
-    {"qwen3", {"qwen3", 5, 256, 4, 2, 64, 512, 0, 0, 0, 256, TYPE_BF16, TYPE_BF16, 0, 6}},
+    {"lfm2moe", {"lfm2moe", 6, 256, 4, 2, 64, 256, 256, 4, 2, 256, TYPE_BF16, TYPE_BF16, 1, 3, 0}},
+    {"lfm2moe-8", {"lfm2moe", 4, 256, 4, 2, 64, 256, 256, 8, 2, 256, TYPE_F16, TYPE_F16, 1, 4, 0}},
+    {"lfm2", {"lfm2", 9, 256, 4, 2, 64, 256, 0, 0, 0, 256, TYPE_F32, TYPE_F32, 1, 5, 0}},
+    {"qwen3", {"qwen3", 5, 256, 4, 2, 64, 512, 0, 0, 0, 256, TYPE_BF16, TYPE_BF16, 0, 6, 0}},
 };
 
 /* CRC-32 over all tensors in the order of their names: of "NAME TYPE\n", and of the bytes. Written by

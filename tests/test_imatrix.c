@@ -46,8 +46,8 @@ static const struct {
     const char *name;
     struct tiny_spec spec;
 } sources[] = {
-    {"moe", {"lfm2moe", 8, 256, 4, 2, 64, 256, 256, 4, 2, 256, TYPE_BF16, TYPE_BF16, 1, 3}},
-    {"dense", {"lfm2", 9, 256, 4, 2, 64, 256, 0, 0, 0, 256, TYPE_F32, TYPE_F32, 1, 5}},
+    {"moe", {"lfm2moe", 8, 256, 4, 2, 64, 256, 256, 4, 2, 256, TYPE_BF16, TYPE_BF16, 1, 3, 0}},
+    {"dense", {"lfm2", 9, 256, 4, 2, 64, 256, 0, 0, 0, 256, TYPE_F32, TYPE_F32, 1, 5, 0}},
 };
 
 /* CRC-32 over all tensors in the order of their names, as in tests/test_convert.c; written by

@@ -71,7 +71,7 @@ static void plan_vector(struct plans *p, int layer, const char *name, int64_t n,
 }
 
 static int is_attention(const struct tiny_spec *s, int layer) {
-    return strcmp(s->arch, "qwen3") == 0 || layer % 2;
+    return strcmp(s->arch, "qwen3") == 0 || s->all_attention || layer % 2;
 }
 static int has_experts(const struct tiny_spec *s) {
     return strcmp(s->arch, "lfm2moe") == 0;

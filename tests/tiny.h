@@ -20,6 +20,7 @@ struct tiny_spec {
     enum tensor_type embedding; /* of the embedding and of a separate head; likewise */
     int tied;                   /* 1: no output.weight */
     uint64_t seed;
+    int all_attention; /* 1: no convolutions */
 };
 
 /* L 4, D 64, H 4, G 2, d 16, F 192, EF 96, E 8, k 4, V 512, F32, tied, seed 1. */
