@@ -1,6 +1,6 @@
 /* pool: a fixed team of threads that runs one function together, with a barrier between its steps.
- * Waiting spins for some tens of microseconds and then sleeps on a futex, so that a step of a token costs
- * well under a microsecond to finish and a team with more threads than CPUs still makes progress. */
+ * Waiting spins for about a millisecond and then sleeps on a futex, so that a step of a token costs well
+ * under a microsecond to finish; a team with more threads than CPUs sleeps at once. */
 #ifndef OPTIMIZED_POOL_H
 #define OPTIMIZED_POOL_H
 
