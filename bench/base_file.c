@@ -143,6 +143,7 @@ enum status base_create(struct base_writer *w, const char *path, const struct ba
     if (snprintf(w->path, sizeof w->path, "%s", path) >= (int)sizeof w->path)
         return fail(e, ERR_ARG, "%.64s...: path too long", path);
     snprintf(w->temporary, sizeof w->temporary, "%s.%d.tmp", path, (int)getpid());
+    TRY(output_check(path, NULL, e));
     w->row = malloc(base_row_bytes(h->n_vocab));
     if (!w->row) return fail(e, ERR_MEMORY, "%s: out of memory", path);
     w->file = fopen(w->temporary, "wbe");

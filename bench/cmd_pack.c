@@ -7,12 +7,13 @@
 #include "data/model.h"
 #include "reference/engine.h"
 
-static const char usage[] = "usage: lfm2 pack -m MODEL -o FILE.h5 [options]\n\n"
-                            "Writes the weights in the layout of the optimized engine (HDF5, one aligned "
-                            "dataset that is mapped). Pass the\n"
-                            "file with --packed to bench, run, logits or parity, together with the same -m "
-                            "MODEL: the model then starts\n"
-                            "without packing. The file is a cache of yours; do not take one from strangers.";
+static const char usage[] =
+    "usage: lfm2 pack -m MODEL -o FILE.h5 [options]\n\n"
+    "Writes the weights in the layout of the optimized engine (HDF5, one aligned "
+    "dataset that is mapped). Pass the\n"
+    "file with --packed to bench, run, chat, logits or perplexity, together with the "
+    "same -m MODEL: the\n"
+    "model then starts without packing. The file is a cache of yours; do not take one from strangers.";
 
 static void show(void *arg, double done) {
     progress_show(arg, done, "pack: %.0f %%", 100 * done);

@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PLACES = 8, FREE = 0, CHANGING, USED };
@@ -34,4 +35,15 @@ void unfinished_done(const char *path) {
 void unfinished_remove(void) {
     for (int i = 0; i < PLACES; i++)
         if (atomic_load(&places[i].state) == USED) unlink(places[i].path);
+}
+
+enum status output_check(const char *path, const char *input, struct error *e) {
+    struct stat out, in;
+    if (stat(path, &out)) return OK; /* whether it can be created shows when it is */
+    if (!S_ISREG(out.st_mode))
+        return fail(e, ERR_ARG, "%s: cannot be replaced (found a %s, expected a file or nothing)", path,
+                    S_ISDIR(out.st_mode) ? "directory" : "device, pipe or socket");
+    if (input && stat(input, &in) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        return fail(e, ERR_ARG, "%s: is the file to read; give the output another name", path);
+    return OK;
 }

@@ -4,6 +4,12 @@
 #ifndef DATA_UNFINISHED_H
 #define DATA_UNFINISHED_H
 
+#include "data/status.h"
+
+/* Before anything is written: a finished file takes the place of what has its name, so that must be nothing
+ * or a regular file, and not the file `input` that is read (NULL: none). */
+enum status output_check(const char *path, const char *input, struct error *e);
+
 /* From now on the file is somebody's half work. A list that is full, or a name that is too long, is no error:
  * the file is then left behind. */
 void unfinished_add(const char *path);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "data/unfinished.h"
+
 /* Changes whenever kernels.h changes a block or visit_matrices its order. */
 static const char LAYOUT[] = "optimized panels of 16, version 2";
 
@@ -485,6 +487,7 @@ enum status session_pack(const struct model *m, const char *path, int threads,
     if (threads < 0 || threads > MAX_THREADS)
         return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", MAX_THREADS,
                     threads);
+    TRY(output_check(path, m->path, e));
     struct session s = {.model = m, .c = &m->config, .threads = threads ? threads : pool_cpus()};
     struct packing_file f = {.progress = progress, .progress_arg = arg, .e = e};
     enum status code = take_tables(&s, e);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "data/model.h"
@@ -97,5 +98,22 @@ Test(packed, float_models_have_no_packed_form) {
     cr_expect_eq(engine_optimized.pack(m, packed_path, 1, NULL, NULL, &e), ERR_UNSUPPORTED);
     cr_expect_neq(access(packed_path, F_OK), 0);
     model_close(m);
+    tiny_directory_remove(folder);
+}
+
+Test(packed, takes_the_place_of_no_model_and_no_device) {
+    struct error e = {0};
+    struct model *m = make_model("lfm2", 3), *again;
+    char fifo[300];
+    struct stat st;
+    cr_expect_eq(engine_optimized.pack(m, model_path, 1, NULL, NULL, &e), ERR_ARG);
+    cr_expect(strstr(e.text, "another name"), "%s", e.text);
+    cr_expect_eq(model_open(&again, model_path, &e), OK, "%s", e.text);
+    snprintf(fifo, sizeof fifo, "%s/fifo", folder);
+    cr_assert_eq(mkfifo(fifo, 0600), 0);
+    cr_expect_eq(engine_optimized.pack(m, fifo, 1, NULL, NULL, &e), ERR_ARG);
+    cr_expect(strstr(e.text, "found a device, pipe or socket"), "%s", e.text);
+    cr_expect(stat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
+    model_close(m), model_close(again);
     tiny_directory_remove(folder);
 }
