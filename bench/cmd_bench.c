@@ -246,6 +246,8 @@ static enum status open_models(struct bench_command *c, struct error *e) {
                 memcpy(s->name, row.name, sizeof s->name);
             }
     }
+    if (next_word(&packed, path, sizeof path))
+        return fail(e, ERR_ARG, "bench: --packed: more files than models (found %s too)", path);
     return OK;
 }
 
