@@ -1,4 +1,5 @@
-/* test_packed: a packed file gives the same logits as packing at open, and only for its own model. */
+/* test_packed: a packed file gives the same logits as packing at open, and only for its own model; packing at
+ * open needs little more memory than one copy of the weights. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,5 +116,48 @@ Test(packed, takes_the_place_of_no_model_and_no_device) {
     cr_expect(strstr(e.text, "found a device, pipe or socket"), "%s", e.text);
     cr_expect(stat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
     model_close(m), model_close(again);
+    tiny_directory_remove(folder);
+}
+
+/* Bytes of a line of /proc/self/status such as "VmHWM:  1234 kB", 0 when there is none. */
+static double status_bytes(const char *name) {
+    char line[256];
+    double kb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, name, strlen(name)) == 0) kb = strtod(line + strlen(name) + 1, NULL);
+    if (f) fclose(f);
+    return 1024 * kb;
+}
+
+/* From here on VmHWM is the peak; 0 when this system cannot. */
+static int forget_peak(void) {
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    int ok = f && fputs("5", f) >= 0;
+    if (f && fclose(f)) ok = 0;
+    return ok;
+}
+
+/* Two copies would be 2.0; a sixth of room for the largest tensor, buffers and huge pages. */
+Test(packed, weights_are_packed_without_holding_two_copies) {
+    struct error e = {0};
+    struct tiny_spec spec = tiny_default("lfm2");
+    spec.L = 24, spec.D = 512, spec.H = 8, spec.G = 2, spec.d = 64, spec.F = 1024, spec.V = 64;
+    spec.type = spec.embedding = TYPE_Q4_0;
+    cr_assert_eq(tiny_directory(folder, sizeof folder), 0);
+    snprintf(model_path, sizeof model_path, "%s/m.gguf", folder);
+    cr_assert_eq(tiny_write(model_path, &spec, &e), OK, "%s", e.text);
+    struct model *m;
+    struct session *s;
+    cr_assert_eq(model_open(&m, model_path, &e), OK, "%s", e.text);
+    struct engine_options o = {.threads = 1, .max_tokens = 8, .no_pin = 1};
+    if (!forget_peak()) cr_skip("this system does not reset VmHWM");
+    double before = status_bytes("VmRSS"), file = (double)m->file_bytes;
+    cr_assert_eq(engine_optimized.open(&s, m, &o, &e), OK, "%s", e.text);
+    double grown = status_bytes("VmHWM") - before;
+    cr_expect(file > 2e7 && grown > 0.9 * file && grown < 1.17 * file, "%.1f MB for a file of %.1f MB",
+              1e-6 * grown, 1e-6 * file);
+    engine_optimized.close(s);
+    model_close(m);
     tiny_directory_remove(folder);
 }
