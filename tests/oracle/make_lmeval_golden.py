@@ -192,10 +192,11 @@ def plans(which):
               "philosophy physics psychology").split():
         out.append((f"mmlu_pro_{c}", three if own else [(0, "plain")], 100))
     for name, shots in (("gsm8k", 5), ("gsm8k_cot", 8), ("gsm8k_cot_zeroshot", 0), ("gsm8k_cot_llama", 8)):
-        out.append((name, [(shots, "plain"), (2, "plain"), (shots, "chat"), (shots, "single")], 200 if name == "gsm8k" else 100))
+        single = [(shots, "single")] if own or name != "gsm8k" else []
+        out.append((name, [(shots, "plain"), (2, "plain"), (shots, "chat")] + single, 200 if name == "gsm8k" else 100))
     for name in ("gsm_plus_mini", "gsm_plus"):
         out.append((name, [(5, "plain"), (8, "plain"), (5, "chat")], 100))
-    for kind in ("direct", "native_cot", "en_cot"):
+    for kind in ("direct", "native_cot", "en_cot") if own else ("direct",):
         for code in "bn de en es fr ja ru sw te th zh".split():
             out.append((f"mgsm_{kind}_{code}", [(0, "plain"), (8, "plain"), (3, "chat")], 100))
     out.append(("hendrycks_math500", [(0, "plain"), (0, "chat")], 150))
