@@ -1,7 +1,8 @@
 /* suites: the one table of suites, in the order of `lfm2 eval --list`. */
 #include "eval/task.h"
 
-/* clang-format off: it never agrees with itself about a list of calls */
+/* It never agrees with itself about this list. */
+/* clang-format off */
 #define SUITES(_) /* _(name), as suite_NAME is defined in eval/tasks */ \
     _(mmlu) _(mmlu_generative) _(mmlu_pro) _(mmmlu) _(gpqa) _(gsm8k) \
     _(gsm_plus) _(math500) _(math_hard) _(mgsm) _(ifeval) _(ifbench) \
