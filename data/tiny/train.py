@@ -1,6 +1,6 @@
 """Trains the tiny LFM2-MoE on generated text and writes it as a Hugging Face folder.
 
-python train.py --steps 2400 [--threads 2] [--state FILE]     the state file lets a stopped training go on
+python train.py --steps 1600 [--threads 2] [--state FILE]     the state file lets a stopped training go on
 
 The forward pass is written out here because Transformers walks through the experts one by one; verify.py holds the
 result to Transformers' own class. All experts are computed for all tokens and most are multiplied with zero: at this
@@ -46,7 +46,6 @@ class Stream:
 
     def __init__(self, t):
         self.t = t
-        self.plain = [(k, w) for k, w in generate.KINDS if k is not generate.doc_chat]
         self.gap = t.encode("\n\n\n", add_special_tokens=False).ids
 
     def encode(self, doc):
@@ -56,10 +55,13 @@ class Stream:
         return e.ids, [weight[end - 1] for _, end in e.offsets]
 
     def row(self, r, length):
+        kinds = generate.KINDS
         as_text = r.random() < 0.4  # documents with empty lines between them, as in a text file
+        if as_text:
+            kinds = [(k, n) for k, n in kinds if k is not generate.doc_chat]
         ids, weights = [tokenizer.BOS], [0.0]
         while len(ids) <= length:
-            i, w = self.encode(generate.document(r, self.plain if as_text else generate.KINDS))
+            i, w = self.encode(generate.document(r, kinds))
             end = self.gap if as_text else [tokenizer.EOS, tokenizer.BOS]
             ids += i + end
             weights += w + ([1.0] * len(end) if as_text else [1.0, 0.0])
@@ -351,7 +353,7 @@ def save(w, t, folder):
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
     p = argparse.ArgumentParser()
-    p.add_argument("--steps", type=int, default=2400)
+    p.add_argument("--steps", type=int, default=1600)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=generate.SEED)
     p.add_argument("--state")
