@@ -5,7 +5,7 @@
 /* clang-format off */
 #define SUITES(_) /* _(name), as suite_NAME is defined in eval/tasks */ \
     _(mmlu) _(mmlu_generative) _(mmlu_pro) _(mmmlu) _(gpqa) _(gsm8k) \
-    _(gsm_plus) _(math500) _(math_hard) _(mgsm) _(ifeval) _(ifbench) \
+    _(gsm_plus) _(math500) _(math_hard) _(mgsm) _(ifeval) _(ifbench) _(multi_if) \
     _(humaneval) _(humaneval_plus) _(livecodebench) _(creative) _(mini_gsm8k) _(mini_mmlu)
 /* clang-format on */
 

@@ -35,7 +35,7 @@ enum item_kind {
     ITEM_GENERATE, /* what does the model say? (generate_until) */
 };
 
-enum { TASK_MAX_FILTERS = 4, TASK_MAX_METRICS = 8 };
+enum { TASK_MAX_FILTERS = 4, TASK_MAX_METRICS = 12 };
 
 /* One document's requests. Zeroed, then filled by build; freed by item_free. Everything is owned. */
 struct item {

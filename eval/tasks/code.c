@@ -236,7 +236,7 @@ const struct suite suite_humaneval_plus = {
 const struct suite suite_livecodebench = {
     EXPORTED,
     .name = "livecodebench",
-    .card = "LCB v6",
+    .card = "LCB v5, LCB v6",
     .note = "the runner's prompt for chat models (use --apply_chat_template), 10 answers per problem at "
             "temperature 0.2;\n"
             "lines {\"question_id\", \"code_list\"}: put them into one JSON array for "

@@ -8,16 +8,7 @@ static json_t *convert(const json_t *raw, void *arg, const char **fault) {
     (void)arg;
     static const char *const keys[] = {"prompt", NULL};
     const json_t *ids = json_object_get(raw, "instruction_id_list"), *kwargs = json_object_get(raw, "kwargs");
-    size_t n = json_array_size(ids);
-    if (!doc_has_texts(raw, keys) || n == 0 || json_array_size(kwargs) != n) {
-        *fault = "expected the text \"prompt\" and the lists \"instruction_id_list\" and \"kwargs\" of equal "
-                 "length";
-        return NULL;
-    }
-    for (size_t i = 0; i < n && !*fault; i++) {
-        const char *id = json_string_value(json_array_get(ids, i));
-        *fault = id ? ifeval_fault(id, json_array_get(kwargs, i)) : "an instruction is not a text";
-    }
+    *fault = doc_has_texts(raw, keys) ? ifeval_list_fault(ids, kwargs) : "expected the text \"prompt\"";
     return *fault ? NULL : json_incref((json_t *)raw);
 }
 
@@ -41,56 +32,15 @@ static void target(const struct task *t, const json_t *doc, struct buffer *out) 
     buffer_text(out, "0");
 }
 
-enum { VARIANTS = 8 };
-
-/* The answer as it is and without asterisks, whole and without its first line, its last, or both. */
-static void make_variants(struct pystr answer, struct buffer out[VARIANTS]) {
-    size_t first = pystr_find(answer, pystr_of("\n")), last = pystr_rfind(answer, pystr_of("\n"));
-    int lines = first < answer.n;
-    const struct pystr parts[4] = {
-        answer,
-        pystr_strip(lines ? pystr_from(answer, first + 1) : pystr_of("")),
-        pystr_strip(lines ? pystr_slice(answer, 0, last) : pystr_of("")),
-        pystr_strip(lines && last > first ? pystr_slice(answer, first + 1, last - first - 1) : pystr_of("")),
-    };
-    for (int i = 0; i < 4; i++) {
-        pystr_put(&out[i], parts[i]);
-        pystr_replace(&out[4 + i], parts[i], "*", "");
-    }
-}
-
 static enum status judge(const struct task *t, const json_t *doc, struct pystr answer, json_t *metrics,
                          struct error *e) {
+    static const char *const names[] = {"prompt_level_strict_acc", "inst_level_strict_acc",
+                                        "prompt_level_loose_acc", "inst_level_loose_acc"};
     (void)t;
     const json_t *ids = json_object_get(doc, "instruction_id_list"), *kwargs = json_object_get(doc, "kwargs");
-    struct buffer variants[VARIANTS] = {0};
-    make_variants(answer, variants);
-    json_t *strict = json_array(), *loose = json_array();
-    int all_strict = 1, all_loose = 1;
-    enum status status = OK;
-    for (size_t i = 0; status == OK && i < json_array_size(ids); i++) {
-        const char *id = json_string_value(json_array_get(ids, i));
-        const json_t *arguments = json_array_get(kwargs, i);
-        if (!id || ifeval_fault(id, arguments)) {
-            status =
-                fail(e, ERR_FORMAT, "the document: %s", id ? ifeval_fault(id, arguments) : "no instruction");
-            break;
-        }
-        int follows = 0, follows_strictly = 0;
-        status = ifeval_check(id, arguments, answer, &follows_strictly, e);
-        for (int v = 0; status == OK && !follows && v < VARIANTS; v++)
-            status = ifeval_check(id, arguments, pystr_in(&variants[v]), &follows, e);
-        json_array_append_new(strict, json_boolean(follows_strictly));
-        json_array_append_new(loose, json_boolean(follows));
-        all_strict &= follows_strictly;
-        all_loose &= follows;
-    }
-    for (int v = 0; v < VARIANTS; v++) buffer_free(&variants[v]);
-    json_object_set_new(metrics, "prompt_level_strict_acc", json_boolean(all_strict));
-    json_object_set_new(metrics, "inst_level_strict_acc", strict);
-    json_object_set_new(metrics, "prompt_level_loose_acc", json_boolean(all_loose));
-    json_object_set_new(metrics, "inst_level_loose_acc", loose);
-    return status;
+    const char *fault = ifeval_list_fault(ids, kwargs);
+    if (fault) return fail(e, ERR_FORMAT, "the document: %s", fault);
+    return ifeval_verdicts(ids, kwargs, answer, names, metrics, e);
 }
 
 static const struct qa qa = {

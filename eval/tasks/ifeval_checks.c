@@ -383,9 +383,66 @@ const char *ifeval_fault(const char *id, const json_t *kwargs) {
     return NULL;
 }
 
+const char *ifeval_list_fault(const json_t *ids, const json_t *kwargs) {
+    size_t n = json_array_size(ids);
+    if (n == 0 || json_array_size(kwargs) != n)
+        return "expected the lists \"instruction_id_list\" and \"kwargs\" of equal length";
+    for (size_t i = 0; i < n; i++) {
+        const char *id = json_string_value(json_array_get(ids, i));
+        const char *fault = id ? ifeval_fault(id, json_array_get(kwargs, i)) : "an instruction is not a text";
+        if (fault) return fault;
+    }
+    return NULL;
+}
+
 enum status ifeval_check(const char *id, const json_t *kwargs, struct pystr a, int *follows,
                          struct error *e) {
     struct check c = {.kwargs = kwargs, .a = a};
     *follows = pystr_strip(a).n > 0 && table[kind_of(id)].check(&c);
     return c.broken ? fail(e, ERR_FORMAT, "%s: an argument is no regular expression", id) : OK;
+}
+
+enum { VARIANTS = 8 };
+
+/* The answer as it is and without asterisks, whole and without its first line, its last, or both. */
+static void make_variants(struct pystr answer, struct buffer out[VARIANTS]) {
+    size_t first = pystr_find(answer, pystr_of("\n")), last = pystr_rfind(answer, pystr_of("\n"));
+    int lines = first < answer.n;
+    const struct pystr parts[4] = {
+        answer,
+        pystr_strip(lines ? pystr_from(answer, first + 1) : pystr_of("")),
+        pystr_strip(lines ? pystr_slice(answer, 0, last) : pystr_of("")),
+        pystr_strip(lines && last > first ? pystr_slice(answer, first + 1, last - first - 1) : pystr_of("")),
+    };
+    for (int i = 0; i < 4; i++) {
+        pystr_put(&out[i], parts[i]);
+        pystr_replace(&out[4 + i], parts[i], "*", "");
+    }
+}
+
+enum status ifeval_verdicts(const json_t *ids, const json_t *kwargs, struct pystr answer,
+                            const char *const names[4], json_t *metrics, struct error *e) {
+    struct buffer variants[VARIANTS] = {0};
+    make_variants(answer, variants);
+    json_t *strict = json_array(), *loose = json_array();
+    int all_strict = 1, all_loose = 1;
+    enum status status = OK;
+    for (size_t i = 0; status == OK && i < json_array_size(ids); i++) {
+        const char *id = json_string_value(json_array_get(ids, i));
+        const json_t *arguments = json_array_get(kwargs, i);
+        int follows = 0, follows_strictly = 0;
+        status = ifeval_check(id, arguments, answer, &follows_strictly, e);
+        for (int v = 0; status == OK && !follows && v < VARIANTS; v++)
+            status = ifeval_check(id, arguments, pystr_in(&variants[v]), &follows, e);
+        json_array_append_new(strict, json_boolean(follows_strictly));
+        json_array_append_new(loose, json_boolean(follows));
+        all_strict &= follows_strictly;
+        all_loose &= follows;
+    }
+    for (int v = 0; v < VARIANTS; v++) buffer_free(&variants[v]);
+    json_object_set_new(metrics, names[0], json_boolean(all_strict));
+    json_object_set_new(metrics, names[1], strict);
+    json_object_set_new(metrics, names[2], json_boolean(all_loose));
+    json_object_set_new(metrics, names[3], loose);
+    return status;
 }
