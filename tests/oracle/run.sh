@@ -22,8 +22,13 @@ trap 'rm -rf "$temp"' EXIT
 cp -r "$fixtures/own" "$fixtures/answers.json" "$temp"
 TQDM_DISABLE=1 HF_HUB_OFFLINE=1
 export TQDM_DISABLE HF_HUB_OFFLINE
-"$venv/bin/python" "$here/make_lmeval_golden.py" "$temp" ${LFM2_EVAL_DATA:+"$LFM2_EVAL_DATA"} >>"$build/oracle.log" 2>&1
-"$venv/bin/python" "$here/make_ifeval_golden.py" "$temp" ${LFM2_EVAL_DATA:+"$LFM2_EVAL_DATA"} >>"$build/oracle.log" 2>&1
+for script in make_lmeval_golden.py make_ifeval_golden.py; do
+    if ! "$venv/bin/python" "$here/$script" "$temp" ${LFM2_EVAL_DATA:+"$LFM2_EVAL_DATA"} >>"$build/oracle.log" 2>&1; then
+        tail -5 "$build/oracle.log" >&2
+        echo "FAIL  $script stopped; the whole log is $build/oracle.log" >&2
+        exit 1
+    fi
+done
 status=0
 for f in "$temp"/*.jsonl; do
     name=$(basename "$f")
