@@ -234,6 +234,28 @@ Test(eval_files, files_without_a_row_get_one_line) {
     }
 }
 
+/* Found when it is read, not when the answers are there. */
+Test(eval_files, instruction_with_a_broken_expression_is_a_malformed_row) {
+    static const char rows[] = "{\"prompt\": \"a\", \"instruction_id_list\": [\"keywords:existence\"], "
+                               "\"kwargs\": [{\"keywords\": [\"a\"]}]}\n"
+                               "{\"prompt\": \"a\", \"instruction_id_list\": [\"keywords:existence\"], "
+                               "\"kwargs\": [{\"keywords\": [\"a\", \"(b\"]}]}\n";
+    struct task t;
+    struct task_data *data;
+    struct error e = {0};
+    struct item item = {0};
+    write_file(in("input_data.jsonl"), rows, sizeof rows - 1);
+    cr_assert(task_named("ifeval", &t));
+    cr_assert_eq(t.suite->load(&data, &t, folder, &(struct task_options){.num_fewshot = -1}, &e), OK, "%s",
+                 e.text);
+    cr_expect_eq(t.suite->build(data, 0, &item, &e), OK, "%s", e.text);
+    item_free(&item);
+    cr_expect_eq(t.suite->build(data, 1, &item, &e), ERR_FORMAT);
+    cr_expect(strstr(e.text, "line 2") && strstr(e.text, "no regular expression"), "%s", e.text);
+    item_free(&item);
+    t.suite->unload(data);
+}
+
 /* ---- Multi-IF ---- */
 
 static const char conversations[] =

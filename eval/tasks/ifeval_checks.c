@@ -316,15 +316,16 @@ static int english_lowercase(struct check *c) {
     return pystr_islower(c->a) && is_language(c->a, pystr_of("en"));
 }
 
-/* What an argument is; R is "less than" or "at least". */
+/* What an argument is; R is "less than" or "at least", P a text that is a regular expression, E a list of
+ * them. */
 static const struct {
     const char *id;
-    const char *arguments; /* "type name", separated by spaces: N number, S text, L texts, R relation */
+    const char *arguments; /* "type name", separated by spaces: N number, S text, R relation */
     int (*check)(struct check *c);
 } table[] = {
-    {"keywords:existence", "L keywords", keywords},
-    {"keywords:frequency", "S keyword N frequency R relation", keyword_frequency},
-    {"keywords:forbidden_words", "L forbidden_words", forbidden_words},
+    {"keywords:existence", "E keywords", keywords},
+    {"keywords:frequency", "P keyword N frequency R relation", keyword_frequency},
+    {"keywords:forbidden_words", "E forbidden_words", forbidden_words},
     {"keywords:letter_frequency", "S letter N let_frequency R let_relation", letter_frequency},
     {"language:response_language", "S language", response_language},
     {"length_constraints:number_sentences", "N num_sentences R relation", number_sentences},
@@ -333,11 +334,11 @@ static const struct {
     {"length_constraints:nth_paragraph_first_word", "N num_paragraphs N nth_paragraph S first_word",
      first_word},
     {"detectable_content:number_placeholders", "N num_placeholders", placeholders},
-    {"detectable_content:postscript", "S postscript_marker", postscript},
+    {"detectable_content:postscript", "P postscript_marker", postscript},
     {"detectable_format:number_bullet_lists", "N num_bullets", bullets},
     {"detectable_format:constrained_response", "", constrained},
     {"detectable_format:number_highlighted_sections", "N num_highlights", highlights},
-    {"detectable_format:multiple_sections", "S section_spliter N num_sections", sections},
+    {"detectable_format:multiple_sections", "P section_spliter N num_sections", sections},
     {"detectable_format:json_format", "", json_format},
     {"detectable_format:title", "", title},
     {"combination:two_responses", "", two_responses},
@@ -357,13 +358,21 @@ static int kind_of(const char *id) {
     return i;
 }
 
+static int is_expression(const char *text) {
+    struct pattern *p = text ? pattern_open(text, 0, NULL) : NULL;
+    pattern_close(p);
+    return p != NULL;
+}
+
 static int fits(char type, const json_t *value) {
     const char *text = json_string_value(value);
     if (type == 'N') return json_is_number(value) && json_number_value(value) > 0;
     if (type == 'S') return text && *text;
+    if (type == 'P') return text && *text && is_expression(text);
     if (type == 'R') return text && (strcmp(text, "less than") == 0 || strcmp(text, "at least") == 0);
     int good = json_array_size(value) > 0;
-    for (size_t i = 0; i < json_array_size(value); i++) good &= json_is_string(json_array_get(value, i));
+    for (size_t i = 0; i < json_array_size(value); i++)
+        good &= is_expression(json_string_value(json_array_get(value, i)));
     return good;
 }
 
@@ -376,7 +385,7 @@ const char *ifeval_fault(const char *id, const json_t *kwargs) {
         memcpy(name, at + 2, n);
         name[n] = 0;
         if (!fits(*at, json_object_get(kwargs, name)))
-            return "an instruction lacks an argument in \"kwargs\"";
+            return "an instruction lacks an argument in \"kwargs\", or has one that is no regular expression";
         at += 2 + n;
         at += *at == ' ';
     }
