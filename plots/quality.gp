@@ -11,7 +11,7 @@ set ylabel "KL divergence (nats, mean and 95 % interval)"
 set logscale x 2
 set xtics (4, 5, 6, 8, 10, 12, 16, 32)
 set logscale y
-set format y "10^{%L}"
+set format y "%.0e" # no superscripts: enhanced text would lower what follows the underscores of labels
 set autoscale fix
 set offsets graph 0.06, graph 0.08, graph 0.08, graph 0.05
 do for [suffix in "png svg"] {
