@@ -1,6 +1,7 @@
 /* run_header: which run a journal belongs to, and the journals of one folder. */
 #include <dirent.h>
 #include <errno.h>
+#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,6 +17,32 @@ static json_int_t begun(void) {
     return fixed && *fixed ? atoll(fixed) : (json_int_t)time(NULL);
 }
 
+static void add_sample(struct sha256_ctx *sha, const struct model *m, const struct tensor *t) {
+    enum { BYTES = 64 };
+    if (!t->data) return;
+    size_t n = t->bytes < BYTES ? t->bytes : BYTES;
+    sha256_update(sha, n, (const uint8_t *)t->data + (t->bytes - n) / 2);
+    model_release_pages(m, t); /* a touched byte maps many pages around it */
+}
+
+/* Two checkpoints can have equal headers: some bytes of every layer. */
+static void sample_weights(const struct model *m, char hex[17]) {
+    struct sha256_ctx sha;
+    uint8_t digest[8];
+    sha256_init(&sha);
+    add_sample(&sha, m, &m->embedding);
+    add_sample(&sha, m, &m->norm);
+    for (int i = 0; i < m->config.n_layers; i++) {
+        const struct layer *l = &m->layers[i];
+        const struct tensor *all[] = {&l->mixer_norm, &l->ffn_norm, &l->conv_in, &l->conv_out, &l->q,
+                                      &l->o,          &l->gate,     &l->down,    &l->router};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) add_sample(&sha, m, all[k]);
+        if (l->experts) add_sample(&sha, m, &l->experts[0].down);
+    }
+    sha256_digest(&sha, sizeof digest, digest);
+    for (size_t i = 0; i < sizeof digest; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+}
+
 static json_t *task_list(const struct run *r) {
     json_t *list = json_array();
     for (int i = 0; i < r->n_tasks; i++)
@@ -28,16 +55,18 @@ enum status run_header(const struct run *r, json_t **out, struct error *e) {
     const struct run_options *o = &r->options;
     const struct model *m = r->lm->model;
     const char *name = strrchr(o->lm.model, '/');
-    json_t *run =
-        json_pack("{s:i,s:s,s:s,s:I,s:s,s:o,s:i,s:i,s:b,s:b,s:s?,s:s?,s:s,s:O?,s:i,s:i,s:i}", "journal", 1,
-                  "model", name && name[1] ? name + 1 : o->lm.model, "model_sha256", m->header_sha256,
-                  "model_bytes", (json_int_t)m->file_bytes, "engine", o->lm.engine, "tasks", task_list(r),
-                  "limit", o->limit, "num_fewshot", o->task.num_fewshot, "apply_chat_template",
-                  o->task.apply_chat_template, "fewshot_as_multiturn", o->task.fewshot_as_multiturn,
-                  "system_instruction", o->task.system_instruction, "chat_template",
-                  o->task.apply_chat_template ? chat_template_names[r->lm->template] : NULL, "protocol",
-                  o->task.protocol == PROTOCOL_CARD ? "card" : "lm-eval", "gen_kwargs", o->gen_kwargs, "seed",
-                  o->lm.seed, "fewshot_seed", o->task.fewshot_seed, "max_length", r->lm->max_length);
+    char sample[17];
+    sample_weights(m, sample);
+    json_t *run = json_pack(
+        "{s:i,s:s,s:s,s:s,s:I,s:s,s:o,s:i,s:i,s:b,s:b,s:s?,s:s?,s:s,s:O?,s:i,s:i,s:i}", "journal", 1, "model",
+        name && name[1] ? name + 1 : o->lm.model, "model_sha256", m->header_sha256, "model_sample", sample,
+        "model_bytes", (json_int_t)m->file_bytes, "engine", o->lm.engine, "tasks", task_list(r), "limit",
+        o->limit, "num_fewshot", o->task.num_fewshot, "apply_chat_template", o->task.apply_chat_template,
+        "fewshot_as_multiturn", o->task.fewshot_as_multiturn, "system_instruction",
+        o->task.system_instruction, "chat_template",
+        o->task.apply_chat_template ? chat_template_names[r->lm->template] : NULL, "protocol",
+        o->task.protocol == PROTOCOL_CARD ? "card" : "lm-eval", "gen_kwargs", o->gen_kwargs, "seed",
+        o->lm.seed, "fewshot_seed", o->task.fewshot_seed, "max_length", r->lm->max_length);
     json_t *info = json_pack("{s:I,s:i}", "date", begun(), "batch_size", r->lm->n_slots);
     *out = run && info ? json_pack("{s:o,s:o}", "run", run, "info", info) : NULL;
     return *out ? OK : fail(e, ERR_ARG, "the options are not UTF-8");

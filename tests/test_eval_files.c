@@ -256,6 +256,37 @@ Test(eval_files, instruction_with_a_broken_expression_is_a_malformed_row) {
     t.suite->unload(data);
 }
 
+/* ---- models ---- */
+
+Test(eval_files, other_weights_under_the_same_header_are_another_model) {
+    const char *synth[] = {"--arch", "tiny-lfm2moe", "--type", "q4_0", "-o", in("m.gguf"), NULL};
+    const char *words[] = {"-m",
+                           in("m.gguf"),
+                           "--tasks",
+                           "gsm8k",
+                           "--data",
+                           "data/tiny/mini_gsm8k",
+                           "--limit",
+                           "1",
+                           "--num_fewshot",
+                           "0",
+                           "--gen_kwargs",
+                           "max_gen_toks=1",
+                           "-t",
+                           "1",
+                           "--output_path",
+                           in("run"),
+                           NULL};
+    struct buffer model;
+    expect(cmd_synth, synth, 0, "err", "");
+    expect(cmd_eval, words, 0, "out", "gsm8k");
+    read_text(in("m.gguf"), &model);
+    for (size_t i = model.n / 2; i < model.n - 1; i++) model.data[i] ^= 1;
+    write_file(in("m.gguf"), model.data, model.n - 1);
+    expect(cmd_eval, words, 2, "err", "belongs to a run with another model_sample");
+    buffer_free(&model);
+}
+
 /* ---- Multi-IF ---- */
 
 static const char conversations[] =
