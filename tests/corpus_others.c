@@ -1,5 +1,5 @@
-/* corpus_others: cases 85 to 100: files of log-probabilities, HDF5 files of our own kind that were damaged, values of options that no run
- * can have, and names that lead to things which are no files. */
+/* corpus_others: cases 85 to 100: files of log-probabilities, HDF5 files of our own kind that were damaged,
+ * values of options that no run can have, and names that lead to things which are no files. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,7 +124,8 @@ struct base_lie {
 static void base_file(struct making *m, struct base_lie lie) {
     uint64_t row = 2 * (512 + 4), size = 20 + 4 * 4 + row;
     uint8_t *bytes = image_memory(&m->im, size);
-    int32_t sizes[3] = {lie.n_ctx ? lie.n_ctx : 4, lie.n_vocab ? lie.n_vocab : 512, lie.n_chunks ? lie.n_chunks : 1};
+    int32_t sizes[3] = {lie.n_ctx ? lie.n_ctx : 4, lie.n_vocab ? lie.n_vocab : 512,
+                        lie.n_chunks ? lie.n_chunks : 1};
     float lowest = -30;
     memcpy(bytes, lie.magic ? lie.magic : "_logits_", 8);
     memcpy(bytes + 8, sizes, sizeof sizes);
@@ -205,14 +206,14 @@ static void base_file(struct making *m, struct base_lie lie) {
     X(100, base_header_alone, 2, "cut short", KLD, base_file(m, (struct base_lie){.bytes = 20}))             \
     X(100, base_header_cut, 2, "_logits_", KLD, base_file(m, (struct base_lie){.bytes = 13}))                \
     X(100, base_vocabulary, 2, "vocabulary", KLD, base_file(m, (struct base_lie){.n_vocab = 511}))           \
-    X(100, base_wraps, 2, "impossible sizes", KLD,                                                                  \
+    X(100, base_wraps, 2, "impossible sizes", KLD,                                                           \
       base_file(m, (struct base_lie){.n_ctx = INT32_MAX, .n_vocab = INT32_MAX, .n_chunks = INT32_MAX}))      \
     X(100, base_negative, 2, "impossible sizes", KLD, base_file(m, (struct base_lie){.n_chunks = -1}))       \
     X(100, base_id, 2, "outside the vocabulary", KLD, base_file(m, (struct base_lie){.id = 512}))            \
     X(100, base_id_negative, 2, "outside the vocabulary", KLD, base_file(m, (struct base_lie){.id = -1}))    \
     X(100, base_scale_nan, 2, "no log-probabilities", KLD, base_file(m, (struct base_lie){.scale = NAN}))    \
-    X(100, base_is_fifo, 2, "not a regular file", KLD, char p[4096];                                         \
-      in_folder(m, "base.kld", p, sizeof p); if (mkfifo(p, 0600)) m->failed = 1)
+    X(100, base_is_fifo, 2, "not a regular file", KLD, char p[4096]; in_folder(m, "base.kld", p, sizeof p);  \
+      if (mkfifo(p, 0600)) m->failed = 1)
 
 #define ALL(X) BASES(X) HDF5(X) OPTIONS(X) THINGS(X)
 
