@@ -425,8 +425,7 @@ int cmd_bench(int argc, char **argv) {
         {"--engine", OPTION_TEXT, &c.engines, "NAME,...",
          "optimized, reference or both (default: optimized)"},
         {"--preset", OPTION_TEXT, &c.preset_name, "NAME",
-         "report: prefill 1K and 4K, decode 100 tokens after 1K and 4K\nchart: a sweep over lengths and "
-         "depths, six "
+         "report: 1K and 4K, decode 100 tokens after each\nchart: a sweep over lengths and depths, six "
          "minutes\nsmoke: a few tokens"},
         {"--max-seconds", OPTION_FLOAT, &c.max_seconds, "SECONDS",
          "fewer repetitions (at least 3), then fewer tests, to end in time"},
