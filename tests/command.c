@@ -38,9 +38,11 @@ static void limit(int what, size_t bytes) {
 }
 
 static void become(const struct command *c, const char *program, char **argv, int in, int out, int err) {
+    /* A shell that starts this in the background has it ignore SIGINT, which would be handed on. */
+    int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) signal(ends[i], SIG_DFL);
     if ((c->folder && chdir(c->folder)) || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
         _exit(126);
-    signal(SIGPIPE, SIG_DFL);
     if (c->preload) setenv("LD_PRELOAD", c->preload, 1);
     if (c->environment) putenv((char *)(size_t)c->environment);
     if (!command_has_asan()) limit(RLIMIT_AS, c->memory);
