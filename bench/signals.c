@@ -2,6 +2,7 @@
 #include "bench/signals.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,6 +28,9 @@ static void on_end(int number) {
     end_by(number);
 }
 
+/* Several threads may meet the missing pages at once; the first one speaks and ends the process. */
+static atomic_flag told = ATOMIC_FLAG_INIT;
+
 static void on_bus(int number, siginfo_t *info, void *context) {
     (void)context;
     const char *path = mapped_path(info->si_addr);
@@ -34,6 +38,7 @@ static void on_bus(int number, siginfo_t *info, void *context) {
         end_by(number);
         return;
     }
+    while (atomic_flag_test_and_set(&told)) pause();
     unfinished_remove();
     put("lfm2: ");
     put(path);
