@@ -44,8 +44,11 @@ QUALITY_MODEL ?= data/tiny
 QUALITY_TEXT  ?= data/tiny/heldout.txt
 CHUNKS        ?= -1
 
+# And `make evals`: the folder with gsm8k/ and mmlu/ as published; empty: only the questions that are here.
+DATA ?=
+
 .DEFAULT_GOAL := all
-.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality report check asan ubsan clang fuzz lint oracle
+.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality evals eval-speed report check asan ubsan clang fuzz lint oracle
 .PHONY: tsan valgrind cppcheck coverage mutations reproducible dist clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
@@ -80,6 +83,9 @@ parity: lfm2 ## compare the engines on MODEL and BESIDE, made when missing
 
 quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUALITY_TEXT=, CHUNKS=-1), then the pages
 	@sh bench/quality.sh '$(QUALITY_MODEL)' '$(QUALITY_TEXT)' '$(CHUNKS)'
+
+evals: lfm2 ## scores of the trained model, its own questions and 770 of DATA=, on both engines, then the pages
+	@sh bench/evals.sh '$(DATA)'
 
 report: lfm2 ## draw RESULTS.md and plots/ from bench/records/
 	./lfm2 report

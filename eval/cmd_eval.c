@@ -7,12 +7,12 @@
 #include "bench/cmd.h"
 #include "eval/compare.h"
 #include "eval/eval_options.h"
-#include "eval/results.h"
+#include "eval/record.h"
 
 static const char usage[] =
     "usage: lfm2 eval -m FILE --tasks NAME[,NAME] --data DIR [--output_path DIR] [options]\n"
     "       lfm2 eval --list [--verbose]\n"
-    "       lfm2 eval --compare A B\n\n"
+    "       lfm2 eval --compare A B [--record FILE]\n\n"
     "Scores a model with the tasks, prompts and metrics of lm-evaluation-harness, and writes its files:\n"
     "results_DATE.json and, with --log_samples, samples_TASK_DATE.jsonl, in a folder of the model's name.\n"
     "DIR of --data holds the benchmarks' original files, a folder each; --list --verbose says which.\n\n"
@@ -28,7 +28,7 @@ static const char usage[] =
 
 struct arguments {
     struct run_options run;
-    const char *tasks, *protocol, *gen_kwargs, *shard;
+    const char *tasks, *protocol, *gen_kwargs, *shard, *record;
     int list, verbose, compare, chat, multiturn, single_turn, log_samples;
     const char *words[2];
     int n_words;
@@ -63,7 +63,7 @@ static enum status check(struct arguments *a, struct error *e) {
     if (a->shard) TRY(eval_shard(a->shard, &o->shard, &o->shards, e));
     if (a->gen_kwargs) TRY(eval_gen_kwargs(a->gen_kwargs, &o->gen_kwargs, e));
     if (cmd_isa_mask(&o->lm.cpu_mask, e)) return e->code;
-    return OK;
+    return a->record ? records_check(a->record, e) : OK;
 }
 
 static void say(const struct run *r) {
@@ -74,12 +74,16 @@ static void say(const struct run *r) {
 
 static void say_speed(const struct run *r, double seconds) {
     int fresh = r->n_done - r->n_before;
-    if (fresh > 0)
-        fprintf(stderr, "eval: %d items in %.1f s, %.2f items/s; %ld tokens computed, %ld more were shared\n",
-                fresh, seconds, fresh / seconds, r->lm->fed, r->lm->reused);
+    const struct lm *lm = r->lm;
+    if (fresh < 1) return;
+    fprintf(stderr, "eval: %d items in %.1f s, %.2f items/s", fresh, seconds, fresh / seconds);
+    if (r->share->size == 1) /* other processes keep their counts to themselves */
+        fprintf(stderr, "; %ld tokens computed, %.1f per item; %ld more were shared", lm->fed,
+                (double)lm->fed / fresh, lm->reused);
+    fprintf(stderr, "\n");
 }
 
-static enum status finish(struct arguments *a, struct run *r, int *failed, struct error *e) {
+static enum status finish(struct arguments *a, struct run *r, double seconds, int *failed, struct error *e) {
     struct results results;
     char path[4400];
     enum status status = results_make(&results, r, a->log_samples, e);
@@ -88,6 +92,7 @@ static enum status finish(struct arguments *a, struct run *r, int *failed, struc
         status = results_write(&results, path, sizeof path, e);
         if (status == OK) fprintf(stderr, "eval: results are in %s\n", path);
     }
+    if (status == OK && a->record) status = record_evaluation(a->record, &results, a->tasks, seconds, e);
     *failed = r->n_failed > 0;
     results_free(&results);
     return status;
@@ -106,9 +111,10 @@ static enum status evaluate(struct arguments *a, struct share *share, int *faile
     if (status == OK) status = run_compute(r, e);
     clock_gettime(CLOCK_MONOTONIC, &to);
     if (status == OK && share->rank == 0) {
-        say_speed(r, (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec));
+        double seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+        say_speed(r, seconds);
         if (r->n_done == r->n_items)
-            status = finish(a, r, failed, e);
+            status = finish(a, r, seconds, failed, e);
         else
             fprintf(stderr, "eval: this shard is done; %d of %d items are in all journals there are\n",
                     r->n_done, r->n_items);
@@ -130,6 +136,15 @@ static int evaluate_shared(struct arguments *a) {
     if (share.rank > 0 && status != OK) status = OK, failed = 1;
     share_close(&share);
     return status == OK ? failed : cmd_fail(&e);
+}
+
+static enum status compare(const struct arguments *a, struct error *e) {
+    struct rows pairs = {0};
+    enum status status = a->record ? records_check(a->record, e) : OK;
+    if (status == OK) status = compare_runs(a->words[0], a->words[1], stdout, &pairs, e);
+    if (status == OK && a->record) status = record_comparison(a->record, &pairs, e);
+    free(pairs.data);
+    return status;
 }
 
 int cmd_eval(int argc, char **argv) {
@@ -178,6 +193,7 @@ int cmd_eval(int argc, char **argv) {
         {"--no-prefix-cache", OPTION_FLAG, &lm->no_prefix, NULL,
          "compute the examples anew for every item, to see what sharing saves"},
         {"--shard", OPTION_TEXT, &a.shard, "I/N", "compute this part only, for job arrays"},
+        {"--record", OPTION_TEXT, &a.record, "FILE", "add scores and speed to this HDF5 record"},
         {"--list", OPTION_FLAG, &a.list, NULL, "show the tasks"},
         {"--verbose", OPTION_FLAG, &a.verbose, NULL, "with --list: notes, data, every name"},
         {"--compare", OPTION_FLAG, &a.compare, NULL, "compare two runs question by question"},
@@ -193,7 +209,7 @@ int cmd_eval(int argc, char **argv) {
                  "eval: --compare takes two folders or files, and nothing else does; see --help");
             return cmd_fail(&e);
         }
-        return compare_runs(a.words[0], a.words[1], stdout, &e) == OK ? 0 : cmd_fail(&e);
+        return compare(&a, &e) == OK ? 0 : cmd_fail(&e);
     }
     return evaluate_shared(&a);
 }

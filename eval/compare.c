@@ -142,6 +142,13 @@ static int by_doc(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Where the lines go, and what the two sides are called in a record. */
+struct output {
+    FILE *to;
+    struct rows *pairs;
+    char a[96], b[96];
+};
+
 struct pairs {
     double *a, *b;
     size_t n, only_a, only_b, gained, lost;
@@ -174,21 +181,32 @@ static enum status pair(struct series *a, struct series *b, struct pairs *p, str
     return OK;
 }
 
-static void print_pairs(const char *name, const struct pairs *p, FILE *to) {
+/* name: task, filter and metric between commas. */
+static enum status put_pairs(struct output *out, const char *name, const struct pairs *p, struct error *e) {
     double a = 0, b = 0;
+    struct eval_pair_row row = {.n = (int64_t)p->n,
+                                .gained = (int64_t)p->gained,
+                                .lost = (int64_t)p->lost,
+                                .p = p->binary ? mcnemar_exact(p->gained, p->lost) : NAN};
     for (size_t i = 0; i < p->n; i++) a += p->a[i], b += p->b[i];
     struct interval d = paired_difference(p->b, p->a, p->n, 1);
-    fprintf(to, "%-56s %6zu %7.4f %7.4f %+8.4f  [%+.4f, %+.4f]  %5zu %5zu", name, p->n, a / (double)p->n,
-            b / (double)p->n, d.mid, d.lo, d.hi, p->gained, p->lost);
-    if (p->binary) fprintf(to, "  %.4f", mcnemar_exact(p->gained, p->lost));
-    fprintf(to, "\n");
+    row.value_a = a / (double)p->n, row.value_b = b / (double)p->n;
+    row.difference = d.mid, row.lo = d.lo, row.hi = d.hi;
+    fprintf(out->to, "%-56s %6zu %7.4f %7.4f %+8.4f  [%+.4f, %+.4f]  %5zu %5zu", name, p->n, row.value_a,
+            row.value_b, d.mid, d.lo, d.hi, p->gained, p->lost);
+    if (p->binary) fprintf(out->to, "  %.4f", row.p);
+    fprintf(out->to, "\n");
     if (p->only_a || p->only_b)
-        fprintf(to, "    left out: %zu documents that only A has, %zu that only B has\n", p->only_a,
+        fprintf(out->to, "    left out: %zu documents that only A has, %zu that only B has\n", p->only_a,
                 p->only_b);
+    snprintf(row.a, sizeof row.a, "%s", out->a);
+    snprintf(row.b, sizeof row.b, "%s", out->b);
+    sscanf(name, "%63[^,],%31[^,],%47[^,]", row.task, row.filter, row.metric);
+    return rows_add(out->pairs, &eval_pairs_table, &row) ? fail(e, ERR_MEMORY, "out of memory") : OK;
 }
 
 /* Of all tasks with the same filter and metric together: documents are pairs whatever task they are of. */
-static enum status print_pooled(struct side *a, struct side *b, FILE *to, struct error *e) {
+static enum status print_pooled(struct side *a, struct side *b, struct output *out, struct error *e) {
     for (int i = 0; i < a->n; i++) {
         const char *kind = strchr(a->all[i].name, ',');
         struct pairs all = {.binary = 1};
@@ -223,11 +241,33 @@ static enum status print_pooled(struct side *a, struct side *b, FILE *to, struct
         }
         char name[400];
         snprintf(name, sizeof name, "all %d tasks%s", tasks, kind);
-        if (tasks > 1 && all.n > 0) print_pairs(name, &all, to);
+        enum status status = tasks > 1 && all.n > 0 ? put_pairs(out, name, &all, e) : OK;
         free(all.a);
         free(all.b);
+        TRY(status);
     }
     return OK;
+}
+
+/* "tiny, reference": what the results file of the same run says; else the name that the user gave. */
+static void side_label(const struct side *s, char *out, size_t size) {
+    const char *task, *slash = strrchr(s->path, '/');
+    json_t *path;
+    char file[4400], name[128], date[64], model[64] = "", engine[32] = "";
+    snprintf(out, size, "%.*s", (int)size - 1, slash && slash[1] ? slash + 1 : s->path);
+    json_object_foreach(s->files, task, path) {
+        const char *samples = json_string_value(path), *end = strrchr(samples, '/');
+        if (!samples_task(samples, name, date)) continue;
+        snprintf(file, sizeof file, "%.*s/results_%s.json", end ? (int)(end - samples) : 1,
+                 end ? samples : ".", date);
+        json_t *results = json_load_file(file, 0, NULL);
+        const char *args =
+            json_string_value(json_object_get(json_object_get(results, "config"), "model_args"));
+        if (args && sscanf(args, "pretrained=%63[^,],engine=%31[^,]", model, engine) >= 1)
+            snprintf(out, size, "%s%s%s", model, *engine ? ", " : "", engine);
+        json_decref(results);
+        return;
+    }
 }
 
 static enum status same_questions(const struct side *a, const struct side *b, struct error *e) {
@@ -243,7 +283,7 @@ static enum status same_questions(const struct side *a, const struct side *b, st
     return OK;
 }
 
-static enum status compare(struct side *a, struct side *b, FILE *to, struct error *e) {
+static enum status compare(struct side *a, struct side *b, struct output *out, struct error *e) {
     TRY(find(a, e));
     TRY(find(b, e));
     /* Two files named on the command line are meant for each other whatever their names. */
@@ -251,29 +291,33 @@ static enum status compare(struct side *a, struct side *b, FILE *to, struct erro
     TRY(read_side(a, one_each ? NULL : b->files, e));
     TRY(read_side(b, one_each ? NULL : a->files, e));
     TRY(same_questions(a, b, e));
+    side_label(a, out->a, sizeof out->a);
+    side_label(b, out->b, sizeof out->b);
     int common = 0;
     for (int i = 0; i < a->n; i++)
         for (int k = 0; k < b->n; k++) {
             struct pairs p;
             if (strcmp(a->all[i].name, b->all[k].name) != 0) continue;
             if (common++ == 0)
-                fprintf(to, "A %s\nB %s\n%-56s %6s %7s %7s %8s  %-18s  %5s %5s  %s\n", a->path, b->path,
+                fprintf(out->to, "A %s\nB %s\n%-56s %6s %7s %7s %8s  %-18s  %5s %5s  %s\n", a->path, b->path,
                         "task,filter,metric", "n", "A", "B", "B - A", "95 % interval", "up", "down",
                         "McNemar p");
             enum status status = pair(&a->all[i], &b->all[k], &p, e);
-            if (status == OK && p.n > 0) print_pairs(a->all[i].name, &p, to);
+            if (status == OK && p.n > 0) status = put_pairs(out, a->all[i].name, &p, e);
             free(p.a);
             free(p.b);
             TRY(status);
         }
     if (!common)
         return fail(e, ERR_ARG, "%s and %s: no task, filter and metric is in both", a->path, b->path);
-    return print_pooled(a, b, to, e);
+    return print_pooled(a, b, out, e);
 }
 
-enum status compare_runs(const char *path_a, const char *path_b, FILE *to, struct error *e) {
+enum status compare_runs(const char *path_a, const char *path_b, FILE *to, struct rows *pairs,
+                         struct error *e) {
     struct side a = {.path = path_a}, b = {.path = path_b};
-    enum status status = compare(&a, &b, to, e);
+    struct output out = {.to = to, .pairs = pairs};
+    enum status status = compare(&a, &b, &out, e);
     side_free(&a);
     side_free(&b);
     return status;

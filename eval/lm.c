@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/clock.h"
 #include "eval/lm_parts.h"
 #include "eval/pystr.h"
 
@@ -61,6 +62,11 @@ void lm_close(struct lm *lm) {
     tokenizer_close(lm->tokenizer);
     model_close(lm->model);
     free(lm);
+}
+
+void lm_describe(const struct lm *lm, char *text, size_t size) {
+    *text = 0;
+    if (lm->slots[0].session) lm->engine->describe(lm->slots[0].session, text, size);
 }
 
 enum status lm_prompt(const struct lm *lm, const struct item *item, struct buffer *out, struct error *e) {
@@ -141,7 +147,9 @@ static enum status open_slots(struct lm *lm, struct error *e) {
         .threads = o->threads, .max_tokens = lm->max_length, .packed = o->packed, .cpu_mask = o->cpu_mask};
     lm->logits = malloc((size_t)lm->n_slots * LM_ROWS * (size_t)lm->n_vocab * sizeof *lm->logits);
     if (!lm->logits) return fail(e, ERR_MEMORY, "%s: no memory for %d timelines", o->model, lm->n_slots);
+    int64_t start = now_ns();
     TRY(lm->engine->open(&lm->slots[0].session, lm->model, &options, e));
+    lm->load_ns = now_ns() - start;
     for (int i = 1; i < lm->n_slots; i++)
         TRY(lm->engine->fork(&lm->slots[i].session, lm->slots[0].session, 0, e));
     return OK;

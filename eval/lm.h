@@ -44,11 +44,14 @@ struct lm {
     unsigned version; /* of prefix */
     /* What it took so far. */
     long fed, reused; /* tokens computed; tokens that a shared beginning saved */
+    int64_t load_ns;  /* opening the engine, which the first lm_run does */
 };
 
 /* Opens the model and its tokenizer. *out is NULL on error. */
 enum status lm_open(struct lm **out, const struct lm_options *o, struct error *e);
 void lm_close(struct lm *lm); /* NULL is fine */
+/* The engine's description of itself; "" before it was opened. */
+void lm_describe(const struct lm *lm, char *text, size_t size);
 
 /* Appends the text of an item's prompt, which is lm-eval's arg_0. */
 enum status lm_prompt(const struct lm *lm, const struct item *item, struct buffer *out, struct error *e);

@@ -130,6 +130,10 @@ int qa_count(const struct task_data *d) {
     return (int)d->docs.n;
 }
 
+int qa_shots(const struct task_data *d) {
+    return d->shots;
+}
+
 static enum status add_shot(const struct task_data *d, const struct row *shot, struct item *out,
                             struct error *e) {
     const struct qa *qa = d->qa;

@@ -53,6 +53,7 @@ enum status qa_load(struct task_data **out, const struct task *t, const struct q
                     const struct task_options *o, struct error *e);
 void qa_unload(struct task_data *d);
 int qa_count(const struct task_data *d);
+int qa_shots(const struct task_data *d);
 enum status qa_build(struct task_data *d, int doc_id, struct item *out, struct error *e);
 enum status qa_score(const struct task *t, const struct qa *qa, const json_t *doc, const char *target,
                      const struct response *r, int n, struct score *out, struct error *e);

@@ -195,14 +195,15 @@ static json_t *version_json(const char *version) {
     return v ? v : json_string(version);
 }
 
-static json_t *task_config(const struct run *r, const struct task *t) {
+static json_t *task_config(const struct run *r, const struct run_task *run_task) {
+    const struct task *t = &run_task->task;
     json_t *metrics = json_array();
     for (int m = 0; m < task_metrics(t); m++)
         json_array_append_new(metrics, json_pack("{s:s,s:b}", "metric", t->metrics[m].name,
                                                  "higher_is_better", !t->metrics[m].lower_is_better));
     return json_pack("{s:s,s:s,s:i,s:o,s:s,s:o}", "task", t->name, "output_type",
                      t->kind == ITEM_CHOICES ? "multiple_choice" : "generate_until", "num_fewshot",
-                     task_shots(t, &r->options.task), "metric_list", metrics, "protocol",
+                     t->suite->shots(run_task->data), "metric_list", metrics, "protocol",
                      r->options.task.protocol == PROTOCOL_CARD ? "card" : "lm-eval", "metadata",
                      json_pack("{s:o}", "version", version_json(t->version)));
 }
@@ -216,10 +217,10 @@ static void add_tasks(const struct results *r, json_t *json) {
             json_object_set_new(better, t->metrics[m].name, json_boolean(!t->metrics[m].lower_is_better));
         json_object_set_new(json_object_get(json, "results"), t->name, task_scores(r, i));
         json_object_set_new(json_object_get(json, "intervals"), t->name, task_intervals(r, i));
-        json_object_set_new(json_object_get(json, "configs"), t->name, task_config(run, t));
+        json_object_set_new(json_object_get(json, "configs"), t->name, task_config(run, &run->tasks[i]));
         json_object_set_new(json_object_get(json, "versions"), t->name, version_json(t->version));
         json_object_set_new(json_object_get(json, "n-shot"), t->name,
-                            json_integer(task_shots(t, &run->options.task)));
+                            json_integer(t->suite->shots(run->tasks[i].data)));
         json_object_set_new(json_object_get(json, "higher_is_better"), t->name, better);
         json_object_set_new(
             json_object_get(json, "n-samples"), t->name,

@@ -78,7 +78,3 @@ int tasks_named(const char *name, void (*add)(void *arg, const struct task *t), 
     }
     return n;
 }
-
-int task_shots(const struct task *t, const struct task_options *o) {
-    return o->num_fewshot < 0 || t->fewshot_fixed ? t->num_fewshot : o->num_fewshot;
-}

@@ -23,7 +23,7 @@ enum protocol {
 /* What the user asked for; the same for all tasks of a run. */
 struct task_options {
     enum protocol protocol;
-    int num_fewshot;                /* -1: the task's own; see task_shots */
+    int num_fewshot;                /* -1: the task's own */
     int apply_chat_template;        /* 1: items give messages instead of a text */
     int fewshot_as_multiturn;       /* shots are turns of their own; lm-eval's default with a chat template */
     const char *system_instruction; /* NULL: none */
@@ -106,8 +106,7 @@ struct task {
     int variant;         /* the suite's own: which subject, which language */
     const char *version; /* lm-eval's metadata.version: "3.0", "1" as JSON prints it */
     enum item_kind kind;
-    int num_fewshot;   /* lm-eval's default: what "n-shot" says when the user says nothing */
-    int fewshot_fixed; /* 1: --num_fewshot is ignored, as for tasks whose YAML says 0 */
+    int num_fewshot; /* lm-eval's default */
     const char
         *filters[TASK_MAX_FILTERS]; /* "none", or "strict-match", "flexible-extract"; NULL after the last
                                      */
@@ -147,6 +146,7 @@ struct suite {
     void (*unload)(struct task_data *d); /* NULL is fine */
     /* Documents, malformed rows included, so that a doc_id is what it is in lm-eval. */
     int (*count)(const struct task_data *d);
+    int (*shots)(const struct task_data *d); /* that a document of this task gets: lm-eval's "n-shot" */
     /* Fills a zeroed item. May be called in any order, from one thread. ERR_FORMAT: the row is malformed;
      * error says which file and row and what is wrong; the run goes on and counts the item as failed. */
     enum status (*build)(struct task_data *d, int doc_id, struct item *out, struct error *e);
@@ -187,7 +187,5 @@ int tasks_named(const char *name, void (*add)(void *arg, const struct task *t), 
 
 int task_filters(const struct task *t); /* number of */
 int task_metrics(const struct task *t);
-/* Shots that a document of this task gets. */
-int task_shots(const struct task *t, const struct task_options *o);
 
 #endif

@@ -210,7 +210,9 @@ static void task_lcb(int index, struct task *out) {
     snprintf(out->name, sizeof out->name, "livecodebench_v%d", out->variant);
 }
 
-#define EXPORTED .state = STATE_EXPORT, .load = load, .unload = qa_unload, .count = qa_count, .build = build
+#define EXPORTED                                                                                             \
+    .state = STATE_EXPORT, .load = load, .unload = qa_unload, .count = qa_count, .shots = qa_shots,          \
+    .build = build
 
 const struct suite suite_humaneval = {
     EXPORTED,

@@ -111,6 +111,7 @@ const struct suite suite_creative = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .export_line = export_line,
 };

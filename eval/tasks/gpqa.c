@@ -139,6 +139,7 @@ const struct suite suite_gpqa = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -184,6 +184,7 @@ const struct suite suite_gsm8k = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };
@@ -205,6 +206,7 @@ const struct suite suite_mini_gsm8k = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -68,6 +68,7 @@ const struct suite suite_gsm_plus = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -81,6 +81,7 @@ const struct suite suite_ifbench = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .export_line = export_line,
 };

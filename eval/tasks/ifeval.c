@@ -89,6 +89,7 @@ const struct suite suite_ifeval = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -135,6 +135,7 @@ const struct suite suite_math_hard = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -218,6 +218,7 @@ const struct suite suite_mgsm = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -254,6 +254,7 @@ const struct suite suite_mmlu = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };
@@ -269,6 +270,7 @@ const struct suite suite_mmlu_generative = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };
@@ -295,6 +297,7 @@ const struct suite suite_mini_mmlu = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -122,6 +122,7 @@ const struct suite suite_mmlu_pro = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

@@ -187,6 +187,7 @@ const struct suite suite_mmmlu = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
 };

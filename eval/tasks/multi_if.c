@@ -220,6 +220,7 @@ const struct suite suite_multi_if = {
     .load = load,
     .unload = qa_unload,
     .count = qa_count,
+    .shots = qa_shots,
     .build = qa_build,
     .score = score,
     .next = next,
