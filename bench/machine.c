@@ -2,7 +2,6 @@
 #include "bench/machine.h"
 
 #include <gnu/libc-version.h>
-#include <nettle/sha2.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "data/sha256.h"
 #include "bench/child.h"
 #include "bench/records.h"
 #include "optimized/kernels.h"
@@ -188,13 +188,10 @@ static void features_text(char *text, size_t size) {
 }
 
 void machine_host_of(struct host *host, const char *text) {
-    struct sha256_ctx ctx;
-    uint8_t digest[SHA256_DIGEST_SIZE];
+    char hex[SHA256_HEX];
     snprintf(host->text, sizeof host->text, "%s", text);
-    sha256_init(&ctx);
-    sha256_update(&ctx, strlen(host->text), (const uint8_t *)host->text);
-    sha256_digest(&ctx, sizeof digest, digest);
-    for (size_t i = 0; i < 8; i++) snprintf(host->id + 2 * i, 3, "%02x", digest[i]);
+    sha256_hex(host->text, strlen(host->text), hex);
+    snprintf(host->id, sizeof host->id, "%.16s", hex);
 }
 
 void machine_host(struct host *host) {

@@ -2,12 +2,12 @@
 #include "bench/throughput.h"
 
 #include <math.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "data/sha256.h"
 #include "bench/clock.h"
 #include "bench/cost.h"
 #include "bench/stats.h"
@@ -35,7 +35,7 @@ struct entry {
     struct peer *peer; /* NULL: the runner itself */
     int64_t ns[MAX_REPETITIONS];
     int n, broken;
-    char sha256[65];
+    char sha256[SHA256_HEX];
     int output_same;
 };
 
@@ -79,13 +79,8 @@ static size_t output_size(const struct runner *r, const struct bench_test *t) {
     return (size_t)bench_test_sequences(t) * (size_t)r->subject->model->config.n_vocab;
 }
 
-static void hash_logits(const struct runner *r, const struct bench_test *t, char hex[65]) {
-    struct sha256_ctx ctx;
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_init(&ctx);
-    sha256_update(&ctx, output_size(r, t) * sizeof(float), (const uint8_t *)r->logits);
-    sha256_digest(&ctx, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+static void hash_logits(const struct runner *r, const struct bench_test *t, char hex[SHA256_HEX]) {
+    sha256_hex(r->logits, output_size(r, t) * sizeof(float), hex);
 }
 
 static enum status check_finite(const struct runner *r, const struct bench_test *t, struct error *e) {

@@ -1,11 +1,11 @@
 /* chat: which template a file has, and conversations with the spans that must stay text. */
 #include "data/chat.h"
 
-#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/chat_parts.h"
+#include "data/sha256.h"
 
 const char *const chat_template_names[CHAT_TEMPLATES] = {
     [CHAT_LFM2] = "lfm2",   [CHAT_LFM25] = "lfm2.5",  [CHAT_LFM25_8B] = "lfm2.5-8b",
@@ -47,19 +47,6 @@ enum status chat_template_named(enum chat_template *out, const char *name, struc
     return fail(e, ERR_ARG, "unknown chat template '%.40s' (expected " CHOICES ")", name);
 }
 
-static void sha256_hex(const char *text, size_t n, char hex[65]) {
-    struct sha256_ctx ctx;
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_init(&ctx);
-    sha256_update(&ctx, n, (const uint8_t *)text);
-    sha256_digest(&ctx, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) {
-        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-    }
-    hex[64] = 0;
-}
-
 static int has_marks(const char *source, size_t i) {
     for (int k = 0; k < 4; k++) {
         if (marks[i].has[k] && !strstr(source, marks[i].has[k])) return 0;
@@ -70,7 +57,7 @@ static int has_marks(const char *source, size_t i) {
 
 enum status chat_template_of(enum chat_template *out, const char *source, const char *file, struct error *e) {
     if (!source) return fail(e, ERR_UNSUPPORTED, "%s: has no chat template; choose one with " CHOICES, file);
-    char hex[65];
+    char hex[SHA256_HEX];
     sha256_hex(source, strlen(source), hex);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i].sha256, hex) == 0) return *out = known[i].template, OK;

@@ -4,7 +4,6 @@
 #include "data/model.h"
 
 #include <inttypes.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "data/lora.h"
 #include "data/model_config.h"
 #include "data/names.h"
+#include "data/sha256.h"
 
 /* Everything model_open works on. */
 struct opening {
@@ -203,7 +203,6 @@ static enum status allocate(struct opening *o, const struct layer_kinds *kinds) 
 
 static void hash_header(struct model *m, const struct gguf *g) {
     struct sha256_ctx sha;
-    uint8_t digest[SHA256_DIGEST_SIZE];
     sha256_init(&sha);
     sha256_update(&sha, g->data_offset, g->map);
     for (int i = 0; m->hf && i < m->hf->files->n_files; i++) {
@@ -214,8 +213,7 @@ static void hash_header(struct model *m, const struct gguf *g) {
     if (!m->hf) m->file_bytes = g->size;
     for (int i = 0; i < m->n_adapters; i++)
         sha256_update(&sha, SHA256_DIGEST_SIZE, lora_digest(m->adapters[i]));
-    sha256_digest(&sha, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) snprintf(m->header_sha256 + 2 * i, 3, "%02x", digest[i]);
+    sha256_end_hex(&sha, m->header_sha256);
 }
 
 static void count_weights(struct model *m, const struct gguf *g) {

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,13 +163,4 @@ json_t *py_text(const char *text, size_t n) {
     json_t *s = clean.failed ? NULL : json_stringn(clean.data ? clean.data : "", clean.n);
     buffer_free(&clean);
     return s;
-}
-
-void sha256_hex(const void *bytes, size_t n, char out[SHA256_HEX]) {
-    struct sha256_ctx hash;
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    sha256_init(&hash);
-    sha256_update(&hash, n, bytes);
-    sha256_digest(&hash, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }

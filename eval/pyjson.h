@@ -7,7 +7,7 @@
 
 #include "data/buffer.h"
 
-enum { PY_FLOAT_SIZE = 48, SHA256_HEX = 65 };
+enum { PY_FLOAT_SIZE = 48 };
 
 /* repr(x): the fewest digits that read back as x, "1.0", "1e-05", "nan", "inf". */
 void py_float(double x, char out[PY_FLOAT_SIZE]);
@@ -27,7 +27,5 @@ json_t *py_sanitize(const json_t *value);
 /* A text of any bytes as a JSON string: what is no UTF-8 becomes U+FFFD, as in a decoder with
  * errors="replace" (and in Rust's from_utf8_lossy, which tokenizers use). */
 json_t *py_text(const char *text, size_t n);
-
-void sha256_hex(const void *bytes, size_t n, char out[SHA256_HEX]);
 
 #endif

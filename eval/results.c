@@ -2,13 +2,13 @@
 #include "eval/results.h"
 
 #include <errno.h>
-#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "data/sha256.h"
 #include "eval/sample.h"
 
 /* What one task's scoring carries around. */
@@ -179,7 +179,7 @@ static enum status open_lines(const struct results *out, const struct scoring *s
 /* Scores a task, with the files that go with it. */
 static enum status write_task(struct results *out, struct scoring *s, int log_samples, struct error *e) {
     char path[2][4400], temporary[2][4420];
-    uint8_t digest[SHA256_DIGEST_SIZE];
+    char hash[SHA256_HEX];
     enum status status = OK;
     sha256_init(&s->hashes);
     if (log_samples) status = open_lines(out, s, "samples", path[0], temporary[0], &s->samples, e);
@@ -196,9 +196,8 @@ static enum status write_task(struct results *out, struct scoring *s, int log_sa
             unlink(temporary[i]);
         }
     }
-    sha256_digest(&s->hashes, sizeof digest, digest);
-    for (size_t i = 0; log_samples && i < sizeof digest; i++)
-        snprintf(s->result->hash + 2 * i, 3, "%02x", digest[i]);
+    sha256_end_hex(&s->hashes, hash);
+    if (log_samples) memcpy(s->result->hash, hash, sizeof hash);
     return status;
 }
 

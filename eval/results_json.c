@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/sha256.h"
 #include "eval/pyjson.h"
 #include "eval/results.h"
 

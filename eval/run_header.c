@@ -1,12 +1,12 @@
 /* run_header: which run a journal belongs to, and the journals of one folder. */
 #include <dirent.h>
 #include <errno.h>
-#include <nettle/sha2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "data/sha256.h"
 #include "eval/pyjson.h"
 #include "eval/run_parts.h"
 
@@ -26,9 +26,8 @@ static void add_sample(struct sha256_ctx *sha, const struct model *m, const stru
 }
 
 /* Two checkpoints can have equal headers: some bytes of every layer. */
-static void sample_weights(const struct model *m, char hex[17]) {
+static void sample_weights(const struct model *m, char hex[SHA256_HEX]) {
     struct sha256_ctx sha;
-    uint8_t digest[8];
     sha256_init(&sha);
     add_sample(&sha, m, &m->embedding);
     add_sample(&sha, m, &m->norm);
@@ -39,8 +38,8 @@ static void sample_weights(const struct model *m, char hex[17]) {
         for (size_t k = 0; k < sizeof all / sizeof *all; k++) add_sample(&sha, m, all[k]);
         if (l->experts) add_sample(&sha, m, &l->experts[0].down);
     }
-    sha256_digest(&sha, sizeof digest, digest);
-    for (size_t i = 0; i < sizeof digest; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    sha256_end_hex(&sha, hex);
+    hex[16] = 0;
 }
 
 static json_t *task_list(const struct run *r) {
@@ -55,7 +54,7 @@ enum status run_header(const struct run *r, json_t **out, struct error *e) {
     const struct run_options *o = &r->options;
     const struct model *m = r->lm->model;
     const char *name = strrchr(o->lm.model, '/');
-    char sample[17];
+    char sample[SHA256_HEX];
     sample_weights(m, sample);
     json_t *run = json_pack(
         "{s:i,s:s,s:s,s:s,s:I,s:s,s:o,s:i,s:i,s:b,s:b,s:s?,s:s?,s:s,s:O?,s:i,s:i,s:i}", "journal", 1, "model",

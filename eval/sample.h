@@ -3,6 +3,7 @@
 #ifndef EVAL_SAMPLE_H
 #define EVAL_SAMPLE_H
 
+#include "data/sha256.h"
 #include "eval/pyjson.h"
 #include "eval/task.h"
 

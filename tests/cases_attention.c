@@ -1,6 +1,6 @@
-/* cases_attention: K: head size, n: query rows, [begin, end): positions, pad % 4: which limits the rows have.
+/* cases_attention: attention over an f16 cache; and the shapes and limits that cases_attention8 shares.
  * Cache entries outside [begin, end) are NaN: nobody may see them. */
-#include "tests/kernel_cases.h"
+#include "tests/cases_attention.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -9,34 +9,38 @@
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
 
 enum { KEYS, VALUES, QUERIES, LIMITS, SCRATCH_FLOATS, OUT, TOP, SUM };
-enum { LIMIT_CAUSAL, LIMIT_ALL, LIMIT_RANDOM, LIMIT_NONE };
 
-static int shape(int i, struct shape *s) {
-    static const int rows[] = {1, 2, 3, 4, 6, 8, 12, 16, 33, 64}, sizes[] = {32, 64, 128};
+int attention_shape(int i, const int *sizes, int n_sizes, struct shape *s) {
+    static const int rows[] = {1, 2, 3, 4, 6, 8, 12, 16, 33, 64};
     static const int ranges[][2] = {{0, 1},       {0, 15},   {0, 16},    {0, 17},   {0, 128},
                                     {0, 129},     {32, 56},  {128, 300}, {96, 257}, {2048, 2049},
                                     {4096, 4300}, {0, 1000}, {0, 4099}};
     int pairs = COUNT(rows) * COUNT(ranges), patterns = PATTERN_COUNT * 3;
-    *s = (struct shape){.K = sizes[(i + i / 13) % 3], .n = rows[i % COUNT(rows)], .pad = (i + i / 7) % 4};
+    *s = (struct shape){
+        .K = sizes[(i + i / 13) % n_sizes], .n = rows[i % COUNT(rows)], .pad = (i + i / 7) % 4};
     s->begin = ranges[i / COUNT(rows) % COUNT(ranges)][0];
     s->end = ranges[i / COUNT(rows) % COUNT(ranges)][1];
     s->pattern = (enum pattern)((i + i / 5) % PATTERN_COUNT);
-    if (i < pairs) return 1;
-    if (i < pairs + patterns) {
-        s->pattern = (enum pattern)((i - pairs) / 3);
-        s->K = sizes[i % 3];
+    if (i >= pairs) {
+        s->pattern = (enum pattern)((i - pairs) / 3 % PATTERN_COUNT);
+        s->K = sizes[i % n_sizes];
         s->n = 7;
         s->begin = 32;
         s->end = 32 + 261;
         s->pad = i % 2 ? LIMIT_ALL : LIMIT_CAUSAL;
-        return 1;
     }
-    *s = (struct shape){.K = 64, .n = 4, .end = 32768, .pad = LIMIT_ALL};
-    return i == pairs + patterns;
+    return pairs + patterns;
+}
+
+static int shape(int i, struct shape *s) {
+    static const int sizes[] = {32, 64, 128};
+    int n = attention_shape(i, sizes, COUNT(sizes), s);
+    if (i >= n) *s = (struct shape){.K = 64, .n = 4, .end = 32768, .pad = LIMIT_ALL};
+    return i <= n;
 }
 
 /* One token (the query heads of one kv head: 4 of LFM2-8B-A1B, 2 of Qwen3-1.7B) and a tile of prefill. */
-static int bench_shape(int i, struct shape *s) {
+int attention_bench_shape(int i, struct shape *s) {
     *s = (struct shape){.K = i < 2 ? 64 : 128,
                         .n = i % 2   ? 64
                              : i < 2 ? 4
@@ -47,7 +51,7 @@ static int bench_shape(int i, struct shape *s) {
     return i < 4;
 }
 
-static void describe(const struct shape *s, char *text, size_t size) {
+void attention_describe(const struct shape *s, char *text, size_t size) {
     snprintf(text, size, "R=%d d=%d [%d,%d)", s->n, s->K, s->begin, s->end);
 }
 
@@ -96,7 +100,7 @@ static double cached(struct operands *o, int p, int i, int is_key) {
     }
 }
 
-static int limit(struct operands *o, int r) {
+int attention_limit(struct operands *o, int r) {
     const struct shape *s = &o->shape;
     switch (s->pad % 4) {
     case LIMIT_CAUSAL:
@@ -110,8 +114,7 @@ static int limit(struct operands *o, int r) {
     }
 }
 
-/* NONFINITE: query row 1 is NaN; its neighbours must not notice. */
-static int spoiled(const struct shape *s, int r) {
+int attention_spoiled(const struct shape *s, int r) {
     return s->pattern == PATTERN_NONFINITE && r == 1;
 }
 
@@ -135,8 +138,9 @@ static void prepare(struct operands *o) {
             v[(size_t)p * d + i] = f16_nearest(cached(o, p, i, 0));
         }
     for (int r = 0; r < R; r++) {
-        for (int i = 0; i < d; i++) q[(size_t)r * q_stride + i] = spoiled(s, r) ? NAN : (float)query(o, i);
-        limits[r] = limit(o, r);
+        for (int i = 0; i < d; i++)
+            q[(size_t)r * q_stride + i] = attention_spoiled(s, r) ? NAN : (float)query(o, i);
+        limits[r] = attention_limit(o, r);
     }
 }
 
@@ -179,7 +183,7 @@ static void rules(void (*fn)(void), const struct operands *o, struct verdict *v)
         one.m = &m;
         one.l = &l;
         ((attention_fn *)fn)(&one);
-        if (spoiled(&o->shape, r)) continue;
+        if (attention_spoiled(&o->shape, r)) continue;
         if (memcmp(&m, all.m + r, sizeof m) != 0 || memcmp(&l, all.l + r, sizeof l) != 0 ||
             memcmp(out, all.o + (size_t)r * all.d, (size_t)all.d * sizeof *out) != 0)
             verdict_fail(v, "row %d: other bits when it is computed alone", r);
@@ -244,7 +248,7 @@ static void oracle(const struct operands *o, double *want, double *bound) {
         int n = row_scores(&a, r, o->shape.pattern == PATTERN_EXACT, score, error);
         size_t at = (size_t)r * (size_t)a.d;
         row_oracle(&a, n, score, error, want + at, bound + at, want + ml + r, bound + ml + r);
-        if (!spoiled(&o->shape, r)) continue;
+        if (!attention_spoiled(&o->shape, r)) continue;
         for (int i = 0; i < a.d; i++) bound[at + (size_t)i] = NAN;
         bound[ml + (size_t)r] = bound[ml + (size_t)(a.R + r)] = NAN;
     }
@@ -258,8 +262,8 @@ static void cost(const struct shape *s, double *bytes, double *macs) {
 const struct kernel_case case_attention = {
     .op = OP_attention,
     .shape = shape,
-    .bench_shape = bench_shape,
-    .describe = describe,
+    .bench_shape = attention_bench_shape,
+    .describe = attention_describe,
     .prepare = prepare,
     .run = run,
     .oracle = oracle,

@@ -1,10 +1,9 @@
 /* cases_attention8: as cases_attention, over an int8 cache. The oracle knows the cache's integers and scales
  * and does not round the weights; its bound holds what rounding them to 1/255 of a span's largest may change.
  */
-#include "tests/kernel_cases.h"
+#include "tests/cases_attention.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define COUNT(a) ((int)(sizeof(a) / sizeof *(a)))
@@ -24,42 +23,10 @@ enum {
     TOP,
     SUM
 };
-enum { LIMIT_CAUSAL, LIMIT_ALL, LIMIT_RANDOM, LIMIT_NONE };
 
 static int shape(int i, struct shape *s) {
-    static const int rows[] = {1, 2, 3, 4, 6, 8, 12, 16, 33, 64}, sizes[] = {32, 64, 96, 128};
-    static const int ranges[][2] = {{0, 1},       {0, 15},   {0, 16},    {0, 17},   {0, 128},
-                                    {0, 129},     {32, 56},  {128, 300}, {96, 257}, {2048, 2049},
-                                    {4096, 4300}, {0, 1000}, {0, 4099}};
-    int pairs = COUNT(rows) * COUNT(ranges), patterns = PATTERN_COUNT * 3;
-    *s = (struct shape){.K = sizes[(i + i / 13) % 4], .n = rows[i % COUNT(rows)], .pad = (i + i / 7) % 4};
-    s->begin = ranges[i / COUNT(rows) % COUNT(ranges)][0];
-    s->end = ranges[i / COUNT(rows) % COUNT(ranges)][1];
-    s->pattern = (enum pattern)((i + i / 5) % PATTERN_COUNT);
-    if (i < pairs) return 1;
-    s->pattern = (enum pattern)((i - pairs) / 3 % PATTERN_COUNT);
-    s->K = sizes[i % 4];
-    s->n = 7;
-    s->begin = 32;
-    s->end = 32 + 261;
-    s->pad = i % 2 ? LIMIT_ALL : LIMIT_CAUSAL;
-    return i < pairs + patterns;
-}
-
-/* As for attention. */
-static int bench_shape(int i, struct shape *s) {
-    *s = (struct shape){.K = i < 2 ? 64 : 128,
-                        .n = i % 2   ? 64
-                             : i < 2 ? 4
-                                     : 2,
-                        .end = 4096,
-                        .pad = LIMIT_ALL};
-    s->cold = i % 2 == 0;
-    return i < 4;
-}
-
-static void describe(const struct shape *s, char *text, size_t size) {
-    snprintf(text, size, "R=%d d=%d [%d,%d)", s->n, s->K, s->begin, s->end);
+    static const int sizes[] = {32, 64, 96, 128};
+    return i < attention_shape(i, sizes, COUNT(sizes), s);
 }
 
 static int integer(struct operands *o, int i) {
@@ -93,25 +60,6 @@ static double scale(struct operands *o, int p, double size) {
     default:
         return size * random;
     }
-}
-
-static int limit(struct operands *o, int r) {
-    const struct shape *s = &o->shape;
-    switch (s->pad % 4) {
-    case LIMIT_CAUSAL:
-        return s->end - s->n + 1 + r;
-    case LIMIT_ALL:
-        return r % 2 ? s->end : s->end + 1000;
-    case LIMIT_RANDOM:
-        return s->begin - 20 + (int)rng_below(&o->rng, (uint32_t)(s->end - s->begin + 40));
-    default:
-        return r % 3 == 2 ? s->begin + 1 : s->begin - r; /* most rows see nothing */
-    }
-}
-
-/* NONFINITE: query row 1 is NaN; its neighbours must not notice. */
-static int spoiled(const struct shape *s, int r) {
-    return s->pattern == PATTERN_NONFINITE && r == 1;
 }
 
 static void prepare_cache(struct operands *o) {
@@ -156,14 +104,14 @@ static void prepare(struct operands *o) {
         for (int b = 0; b < blocks; b++) {
             int sum = 0;
             for (int i = b * BLOCK; i < (b + 1) * BLOCK; i++) {
-                int value = spoiled(s, r) ? 0 : integer(o, i);
+                int value = attention_spoiled(s, r) ? 0 : integer(o, i);
                 q[(size_t)r * q_stride + (size_t)i] = (int8_t)value;
                 sum += value;
             }
-            qs[(size_t)r * s_stride + (size_t)b] = spoiled(s, r) ? NAN : (float)scale(o, r, 0.002);
+            qs[(size_t)r * s_stride + (size_t)b] = attention_spoiled(s, r) ? NAN : (float)scale(o, r, 0.002);
             offset8[(size_t)r * s_stride + (size_t)b] = -8 * sum;
         }
-        limits[r] = limit(o, r);
+        limits[r] = attention_limit(o, r);
     }
 }
 
@@ -214,7 +162,7 @@ static void rules(void (*fn)(void), const struct operands *o, struct verdict *v)
         one.m = &m;
         one.l = &l;
         ((attention8_fn *)fn)(&one);
-        if (spoiled(&o->shape, r)) continue;
+        if (attention_spoiled(&o->shape, r)) continue;
         if (memcmp(&m, all.m + r, sizeof m) != 0 || memcmp(&l, all.l + r, sizeof l) != 0 ||
             memcmp(out, all.o + (size_t)r * (size_t)all.d, (size_t)all.d * sizeof *out) != 0)
             verdict_fail(v, "row %d: other bits when it is computed alone", r);
@@ -293,7 +241,7 @@ static void oracle(const struct operands *o, double *want, double *bound) {
         int n = row_scores(&a, r, score, error);
         size_t at = (size_t)r * (size_t)a.d;
         row_oracle(&a, n, score, error, want + at, bound + at, want + ml + (size_t)r, bound + ml + (size_t)r);
-        if (!spoiled(&o->shape, r)) continue;
+        if (!attention_spoiled(&o->shape, r)) continue;
         for (int i = 0; i < a.d; i++) bound[at + (size_t)i] = NAN;
         bound[ml + (size_t)r] = bound[ml + (size_t)(a.R + r)] = NAN;
     }
@@ -307,8 +255,8 @@ static void cost(const struct shape *s, double *bytes, double *macs) {
 const struct kernel_case case_attention8 = {
     .op = OP_attention8,
     .shape = shape,
-    .bench_shape = bench_shape,
-    .describe = describe,
+    .bench_shape = attention_bench_shape,
+    .describe = attention_describe,
     .prepare = prepare,
     .run = run,
     .oracle = oracle,

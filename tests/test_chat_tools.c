@@ -12,31 +12,14 @@
 #include "data/gguf_write.h"
 #include "data/synth.h"
 #include "data/tokenizer.h"
+#include "tests/directory.h"
 #include "tests/run_command.h"
 #include "tests/tiny.h"
 
 /* Each token once: the end of the prompt, the call, the end of the answer. */
 static const char script[] = "\n<|tool_call_start|>[f(x=1)]<|tool_call_end|><|im_end|>";
 
-static char directory[256];
-
-static const char *in_directory(const char *name) {
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
-
-static void begin(void) {
-    cr_assert_eq(tiny_directory(directory, sizeof directory), 0);
-}
-
-static void end(void) {
-    tiny_directory_remove(directory);
-}
-
-TestSuite(chat_tools, .init = begin, .fini = end);
+TestSuite(chat_tools, .init = make_directory, .fini = remove_directory);
 
 static const char *write_text(const char *name, const char *text) {
     const char *path = in_directory(name);

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "data/convert.h"
 #include "data/gguf_write.h"
@@ -16,30 +15,11 @@
 #include "data/synth.h"
 #include "data/tokenizer.h"
 #include "reference/engine.h"
+#include "tests/checksums.h"
+#include "tests/directory.h"
 #include "tests/tiny_hf.h"
 
 #define N(array) (sizeof(array) / sizeof *(array))
-
-static char directory[256];
-
-static void make_directory(void) {
-    cr_assert_eq(tiny_directory(directory, sizeof directory), 0);
-}
-
-static void remove_directory(void) {
-    char folder[300];
-    snprintf(folder, sizeof folder, "%s/hf", directory);
-    tiny_directory_remove(folder);
-    tiny_directory_remove(directory);
-}
-
-static const char *in_directory(const char *name) {
-    static char paths[8][512];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
 
 static enum status convert(const char *in, const char *out, const char *recipe, int threads,
                            struct error *e) {
@@ -60,8 +40,8 @@ static const struct {
     {"qwen3", {"qwen3", 5, 256, 4, 2, 64, 512, 0, 0, 0, 256, TYPE_BF16, TYPE_BF16, 0, 6, 0}},
 };
 
-/* CRC-32 over all tensors in the order of their names: of "NAME TYPE\n", and of the bytes. Written by
- * tests/expected_quantize.sh with llama-quantize of llama.cpp as in llama-cpp-python 0.3.36. */
+/* gguf_checksums; written by tests/expected_quantize.sh with llama-quantize of llama.cpp as in
+ * llama-cpp-python 0.3.36. */
 static const struct {
     const char *source, *recipe;
     unsigned long types, bytes;
@@ -69,44 +49,20 @@ static const struct {
 #include "tests/expected_quantize.inc"
 };
 
-static int compare_tensors(const void *a, const void *b) {
-    return strcmp((*(const struct gguf_tensor *const *)a)->name,
-                  (*(const struct gguf_tensor *const *)b)->name);
-}
-
-static void checksums(const char *path, unsigned long *types, unsigned long *bytes) {
-    struct gguf *g;
-    struct error e = {0};
-    char line[128];
-    cr_assert_eq(gguf_open(&g, path, &e), OK, "%s", e.text);
-    const struct gguf_tensor **sorted = calloc(g->n_tensors, sizeof *sorted);
-    cr_assert_not_null(sorted);
-    for (uint64_t i = 0; i < g->n_tensors; i++) sorted[i] = &g->tensors[i];
-    qsort(sorted, g->n_tensors, sizeof *sorted, compare_tensors);
-    *types = *bytes = crc32(0, NULL, 0);
-    for (uint64_t i = 0; i < g->n_tensors; i++) {
-        int n = snprintf(line, sizeof line, "%s %s\n", sorted[i]->name, type_info(sorted[i]->type)->name);
-        *types = crc32(*types, (const unsigned char *)line, (unsigned)n);
-        *bytes = crc32(*bytes, sorted[i]->data, (unsigned)sorted[i]->bytes);
-    }
-    free(sorted);
-    gguf_close(g);
-}
-
 Test(convert, quantised_files_are_llama_quantizes, .init = make_directory, .fini = remove_directory) {
     size_t n = 0;
     const char *keep = getenv("LFM2_KEEP_SOURCES"); /* how expected_quantize.sh gets them */
     for (size_t i = 0; i < N(sources); i++) {
-        char path[512], out[512];
+        char path[512];
+        const char *out = in_directory("out.gguf");
         struct error e = {0};
-        snprintf(path, sizeof path, "%s/%s.gguf", keep ? keep : directory, sources[i].name);
+        snprintf(path, sizeof path, "%s/%s.gguf", keep ? keep : directory_path(), sources[i].name);
         cr_assert_eq(tiny_write(path, &sources[i].spec, &e), OK, "%s", e.text);
         for (size_t j = 0; j < N(from_llama); j++) {
             if (strcmp(from_llama[j].source, sources[i].name)) continue;
             unsigned long types, bytes;
-            snprintf(out, sizeof out, "%s/out.gguf", directory);
             cr_assert_eq(convert(path, out, from_llama[j].recipe, 2, &e), OK, "%s", e.text);
-            checksums(out, &types, &bytes);
+            cr_assert_eq(gguf_checksums(out, &types, &bytes, &e), OK, "%s", e.text);
             cr_expect_eq(types, from_llama[j].types, "%s %s: other types", sources[i].name,
                          from_llama[j].recipe);
             cr_expect_eq(bytes, from_llama[j].bytes, "%s %s: other bytes", sources[i].name,
@@ -247,8 +203,8 @@ Test(convert, a_folder_becomes_the_same_model, .init = make_directory, .fini = r
         cr_assert_eq(tiny_hf_write(in_directory("hf"), in_directory("m.gguf"), &s, &folders[i].o, &e), OK,
                      "%s", e.text);
         cr_assert_eq(convert(in_directory("hf"), in_directory("o.gguf"), NULL, 2, &e), OK, "%s", e.text);
-        checksums(in_directory("m.gguf"), &from_types, &from_bytes);
-        checksums(in_directory("o.gguf"), &types, &bytes);
+        cr_assert_eq(gguf_checksums(in_directory("m.gguf"), &from_types, &from_bytes, &e), OK, "%s", e.text);
+        cr_assert_eq(gguf_checksums(in_directory("o.gguf"), &types, &bytes, &e), OK, "%s", e.text);
         cr_expect(types == from_types && bytes == from_bytes, "folder %zu: other tensors", i);
         float *x = logits_of(in_directory("hf"), TOKENS), *y = logits_of(in_directory("o.gguf"), TOKENS);
         cr_expect(memcmp(x, y, TOKENS * (size_t)s.V * sizeof *x) == 0, "folder %zu: other logits", i);
@@ -360,7 +316,7 @@ Test(convert, a_folder_without_a_tokenizer_says_so, .init = make_directory, .fin
 /* ---- what is refused, and what is left behind ---- */
 
 static int files_in_directory(void) {
-    DIR *d = opendir(directory);
+    DIR *d = opendir(directory_path());
     int n = 0;
     cr_assert_not_null(d);
     for (struct dirent *f; (f = readdir(d));) n += f->d_name[0] != '.';
@@ -449,7 +405,7 @@ Test(convert, any_number_of_threads_gives_the_same_bytes, .init = make_directory
     for (int threads = 1; threads <= 7; threads += 3) {
         cr_assert_eq(convert(in_directory("m.gguf"), in_directory("o.gguf"), "Q4_0", threads, &e), OK, "%s",
                      e.text);
-        checksums(in_directory("o.gguf"), &types, &bytes);
+        cr_assert_eq(gguf_checksums(in_directory("o.gguf"), &types, &bytes, &e), OK, "%s", e.text);
         if (threads == 1) first_types = types, first_bytes = bytes;
         cr_expect(types == first_types && bytes == first_bytes, "%d threads", threads);
     }
@@ -524,8 +480,8 @@ Test(convert, merging_a_model_with_itself_changes_nothing, .init = make_director
     write_checkpoint("c.gguf", TYPE_F32, 1);
     snprintf(merges, sizeof merges, "%s:0.3,%s:0.7", in_directory("c.gguf"), in_directory("c.gguf"));
     cr_assert_eq(merge(in_directory("c.gguf"), merges, &e), OK, "%s", e.text);
-    checksums(in_directory("c.gguf"), &from_types, &from_bytes);
-    checksums(in_directory("o.gguf"), &types, &bytes);
+    cr_assert_eq(gguf_checksums(in_directory("c.gguf"), &from_types, &from_bytes, &e), OK, "%s", e.text);
+    cr_assert_eq(gguf_checksums(in_directory("o.gguf"), &types, &bytes, &e), OK, "%s", e.text);
     cr_assert(types == from_types && bytes == from_bytes);
 }
 

@@ -3,25 +3,16 @@
  * by oracle/make_lmeval_golden.py). Every document's prompt must be lm-eval's, byte for byte, and every
  * answer must be filtered and valued as lm-eval does it. */
 #include <criterion/criterion.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/rows.h"
+#include "data/sha256.h"
 #include "eval/pystr.h"
 #include "eval/task.h"
 
 #define FOLDER "tests/fixtures/lmeval"
-
-static void sha256_hex(struct pystr a, size_t digits, char *out) {
-    struct sha256_ctx context;
-    uint8_t bytes[SHA256_DIGEST_SIZE];
-    sha256_init(&context);
-    sha256_update(&context, a.n, (const uint8_t *)a.s);
-    sha256_digest(&context, sizeof bytes, bytes);
-    for (size_t i = 0; i < digits / 2; i++) sprintf(out + 2 * i, "%02x", bytes[i]);
-}
 
 /* What the oracle hashes: the prompt (for chat: role NUL content NUL ...), then each continuation after a
  * NUL. */
@@ -153,7 +144,7 @@ static size_t score_document(const struct task *t, const struct item *item, stru
     return json_array_size(rows) * (size_t)task_filters(t);
 }
 
-static void digest_scores(const struct task *t, struct scores *s, char out[8]) {
+static void digest_scores(const struct task *t, struct scores *s, char out[SHA256_HEX]) {
     struct buffer all = {0};
     for (int f = 0; f < task_filters(t); f++) {
         pystr_put(&all, pystr_in(&s->filtered[f]));
@@ -164,7 +155,7 @@ static void digest_scores(const struct task *t, struct scores *s, char out[8]) {
         }
         buffer_text(&all, "}\x1e");
     }
-    sha256_hex(pystr_in(&all), 8, out);
+    sha256_hex(all.data ? all.data : "", all.n, out);
     buffer_free(&all);
 }
 
@@ -209,16 +200,16 @@ struct totals {
 
 static void check_document(const struct task *t, const json_t *line, const struct item *item, int doc,
                            struct totals *totals) {
-    char hex[65] = "";
+    char hex[SHA256_HEX];
     struct buffer text = {0};
     prompt_text(item, &text);
-    sha256_hex(pystr_in(&text), 12, hex);
+    sha256_hex(text.data ? text.data : "", text.n, hex);
     const char *prompts = json_string_value(json_object_get(line, "prompts"));
     cr_assert_eq(strncmp(hex, prompts + 12 * doc, 12), 0,
                  "%s doc %d, %s, %d shots: another prompt than lm-eval's:\n%.*s", t->name, doc,
                  json_string_value(json_object_get(line, "way")),
                  (int)json_integer_value(json_object_get(line, "shots")), (int)text.n, text.data);
-    sha256_hex(pystr_of(item->target), 4, hex);
+    sha256_hex(item->target, strlen(item->target), hex);
     const char *targets = json_string_value(json_object_get(line, "targets"));
     cr_assert_eq(strncmp(hex, targets + 4 * doc, 4), 0, "%s doc %d: another target than lm-eval's: %s",
                  t->name, doc, item->target);

@@ -4,14 +4,15 @@
 #include <criterion/criterion.h>
 
 #include <jansson.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench/cmd.h"
 #include "data/buffer.h"
+#include "data/sha256.h"
 #include "data/synth.h"
+#include "tests/directory.h"
 #include "tests/run_command.h"
 #include "tests/tiny.h"
 
@@ -20,25 +21,7 @@
  * is closer. The reference engine rounds nothing and has no such excuse. */
 static const double near_tie = 0.04;
 
-static char directory[256];
-
-static void begin(void) {
-    cr_assert_eq(tiny_directory(directory, sizeof directory), 0);
-}
-
-static void end(void) {
-    tiny_directory_remove(directory);
-}
-
-TestSuite(greedy, .init = begin, .fini = end);
-
-static const char *in_directory(const char *name) {
-    static char paths[8][300];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
+TestSuite(greedy, .init = make_directory, .fini = remove_directory);
 
 static const char *text_of(const json_t *object, const char *key) {
     const char *text = json_string_value(json_object_get(object, key));
@@ -55,13 +38,8 @@ static struct buffer read_file(const char *path) {
 
 static void expect_sha256(const char *path, const char *want) {
     struct buffer b = read_file(path);
-    struct sha256_ctx ctx;
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    char hex[65];
-    sha256_init(&ctx);
-    sha256_update(&ctx, b.n, (const uint8_t *)b.data);
-    sha256_digest(&ctx, sizeof digest, digest);
-    for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    char hex[SHA256_HEX];
+    sha256_hex(b.data, b.n, hex);
     cr_assert_str_eq(hex, want, "synth writes another file than it did: run fixtures/make_greedy_golden.py");
     buffer_free(&b);
 }
@@ -114,7 +92,7 @@ static void check(const char *arch, const char *type) {
     json_array_foreach(json_object_get(golden, "files"), i, file) {
         if (strcmp(text_of(file, "arch"), arch) != 0 || strcmp(text_of(file, "type"), type) != 0) continue;
         char model[300];
-        snprintf(model, sizeof model, "%s/%s-%s.gguf", directory, arch, type);
+        snprintf(model, sizeof model, "%s/%s-%s.gguf", directory_path(), arch, type);
         write_model(file, model);
         json_array_foreach(json_object_get(file, "answers"), k, answer) {
             size_t all = json_array_size(json_object_get(answer, "ids"));

@@ -5,36 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "bench/importance.h"
 #include "bench/stats.h"
 #include "data/convert.h"
 #include "data/gguf_write.h"
 #include "data/quant_weighted.h"
+#include "tests/checksums.h"
+#include "tests/directory.h"
 #include "tests/tiny.h"
 
 #define N(array) (sizeof(array) / sizeof *(array))
 
-static char directory[256];
-
-static void begin(void) {
-    cr_assert_eq(tiny_directory(directory, sizeof directory), 0);
-}
-
-static void end(void) {
-    tiny_directory_remove(directory);
-}
-
-TestSuite(imatrix, .init = begin, .fini = end);
-
-static const char *in_directory(const char *name) {
-    static char paths[8][512];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
+TestSuite(imatrix, .init = make_directory, .fini = remove_directory);
 
 static double uniform(uint64_t *seed) {
     return (double)(random_next(seed) >> 11) * 0x1p-53;
@@ -50,8 +33,7 @@ static const struct {
     {"dense", {"lfm2", 9, 256, 4, 2, 64, 256, 0, 0, 0, 256, TYPE_F32, TYPE_F32, 1, 5, 0}},
 };
 
-/* CRC-32 over all tensors in the order of their names, as in tests/test_convert.c; written by
- * tests/expected_imatrix.sh with llama-quantize --imatrix. */
+/* gguf_checksums; written by tests/expected_imatrix.sh with llama-quantize --imatrix. */
 static const struct {
     const char *source, *format;
     unsigned long types, bytes;
@@ -111,30 +93,6 @@ static void write_old(const char *path, const struct imatrix_sums *sums, int n) 
     cr_assert_eq(fclose(f), 0);
 }
 
-static int compare_tensors(const void *a, const void *b) {
-    return strcmp((*(const struct gguf_tensor *const *)a)->name,
-                  (*(const struct gguf_tensor *const *)b)->name);
-}
-
-static void checksums(const char *path, unsigned long *types, unsigned long *bytes) {
-    struct gguf *g;
-    struct error e = {0};
-    char line[128];
-    cr_assert_eq(gguf_open(&g, path, &e), OK, "%s", e.text);
-    const struct gguf_tensor **sorted = calloc(g->n_tensors, sizeof *sorted);
-    cr_assert_not_null(sorted);
-    for (uint64_t i = 0; i < g->n_tensors; i++) sorted[i] = &g->tensors[i];
-    qsort(sorted, g->n_tensors, sizeof *sorted, compare_tensors);
-    *types = *bytes = crc32(0, NULL, 0);
-    for (uint64_t i = 0; i < g->n_tensors; i++) {
-        int n = snprintf(line, sizeof line, "%s %s\n", sorted[i]->name, type_info(sorted[i]->type)->name);
-        *types = crc32(*types, (const unsigned char *)line, (unsigned)n);
-        *bytes = crc32(*bytes, sorted[i]->data, (unsigned)sorted[i]->bytes);
-    }
-    free(sorted);
-    gguf_close(g);
-}
-
 /* Writes source i and its matrix in both formats into folder. */
 static void make_source(size_t i, const char *folder, char *path, char *gguf, char *dat) {
     struct imatrix_sums sums[128];
@@ -174,7 +132,7 @@ Test(imatrix, fitted_files_are_llama_quantizes) {
         char path[512], gguf[512], dat[512];
         struct error e = {0};
         struct convert_result r;
-        make_source(i, keep ? keep : directory, path, gguf, dat);
+        make_source(i, keep ? keep : directory_path(), path, gguf, dat);
         for (size_t j = 0; j < N(from_llama); j++) {
             unsigned long types, bytes;
             if (strcmp(from_llama[j].source, sources[i].name)) continue;
@@ -182,7 +140,7 @@ Test(imatrix, fitted_files_are_llama_quantizes) {
             cr_assert_eq(convert(path, in_directory("out.gguf"), "Q4_0", matrix, NULL, &r, &e), OK, "%s",
                          e.text);
             cr_expect_gt(r.n_weighted, 10);
-            checksums(in_directory("out.gguf"), &types, &bytes);
+            cr_assert_eq(gguf_checksums(in_directory("out.gguf"), &types, &bytes, &e), OK, "%s", e.text);
             cr_expect_eq(types, from_llama[j].types, "%s %s: other types", sources[i].name,
                          from_llama[j].format);
             cr_expect_eq(bytes, from_llama[j].bytes, "%s %s: other bytes", sources[i].name,
@@ -344,7 +302,7 @@ Test(imatrix, of_another_model_is_refused) {
     struct tiny_spec small = tiny_default("lfm2moe");
     char path[512], gguf[512], dat[512];
     struct error e = {0};
-    make_source(0, directory, path, gguf, dat);
+    make_source(0, directory_path(), path, gguf, dat);
     cr_assert_eq(tiny_write(in_directory("small.gguf"), &small, &e), OK);
     cr_expect_eq(convert(in_directory("small.gguf"), in_directory("o"), "Q4_0", gguf, NULL, NULL, &e),
                  ERR_SHAPE);
@@ -366,7 +324,7 @@ Test(imatrix, own_types_go_where_they_belong) {
     struct error e = {0};
     struct gguf *g, *source;
     char path[512], gguf[512], dat[512];
-    make_source(0, directory, path, gguf, dat);
+    make_source(0, directory_path(), path, gguf, dat);
     /* Added in another order than they count in. */
     cr_assert_eq(overrides_add(&o, CLASS_ROUTER, NULL, "q8_0", &e), OK, "%s", e.text);
     cr_assert_eq(overrides_add(&o, CLASS_EXPERTS, NULL, "Q8_0", &e), OK, "%s", e.text);
@@ -417,7 +375,7 @@ Test(imatrix, own_types_that_cannot_be) {
     struct overrides o = {0};
     struct error e = {0};
     char path[512], gguf[512], dat[512];
-    make_source(1, directory, path, gguf, dat);
+    make_source(1, directory_path(), path, gguf, dat);
     cr_expect_eq(overrides_add(&o, CLASS_CONV, NULL, "q3_k", &e), ERR_ARG);
     cr_expect(strstr(e.text, "--conv-type") && strstr(e.text, "q3_k"), "%s", e.text);
     cr_expect_eq(overrides_add(&o, CLASS_PATTERN, "a(b", "q8_0", &e), ERR_ARG);

@@ -12,30 +12,15 @@
 #include "data/gguf.h"
 #include "data/model.h"
 #include "reference/engine.h"
+#include "tests/directory.h"
 #include "tests/tiny_hf.h"
 
 #define N(array) (sizeof(array) / sizeof *(array))
 
-static char directory[256];
-
-static const char *in_directory(const char *name) {
-    static char paths[8][512];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
-
-static void make_directory(void) {
-    cr_assert_eq(tiny_directory(directory, sizeof directory), 0);
+static void make_directories(void) {
+    make_directory();
     cr_assert_eq(mkdir(in_directory("lora"), 0777), 0);
     cr_assert_eq(mkdir(in_directory("hf"), 0777), 0);
-}
-
-static void remove_directory(void) {
-    tiny_directory_remove(in_directory("lora"));
-    tiny_directory_remove(in_directory("hf"));
-    tiny_directory_remove(directory);
 }
 
 /* A pair [r, cols] and [rows, r] for a module; values are a function of the names' order and the index. */
@@ -158,7 +143,7 @@ static const struct {
      3.4641016151377544},
 };
 
-Test(lora, rows_get_scale_b_a, .init = make_directory, .fini = remove_directory) {
+Test(lora, rows_get_scale_b_a, .init = make_directories, .fini = remove_directory) {
     for (int qwen = 0; qwen < 2; qwen++) {
         const struct module *modules = qwen ? qwen_modules : moe_modules;
         int n = (int)(qwen ? N(qwen_modules) : N(moe_modules));
@@ -188,7 +173,7 @@ static const struct {
 } bases[] = {
     {TYPE_BF16, TYPE_BF16, 0x1p-8}, {TYPE_F16, TYPE_F16, 0x1p-11}, {TYPE_Q4_0, TYPE_Q8_0, 2.0 / 127}};
 
-Test(lora, types_of_merged_tensors, .init = make_directory, .fini = remove_directory) {
+Test(lora, types_of_merged_tensors, .init = make_directories, .fini = remove_directory) {
     int n = (int)N(moe_modules) - 1; /* not the router, which stays F32 */
     write_adapter(moe_modules, n, CONFIG "}", "");
     for (size_t i = 0; i < N(bases); i++) {
@@ -221,7 +206,7 @@ static float *logits_of(const struct model *m, const struct engine *engine, int 
 
 /* At load or in the file: the same model. With two adapters, the second is added to the rounded first at load
  * but not in a file, so one is used here. */
-Test(lora, a_merged_file_is_the_model_merged_at_load, .init = make_directory, .fini = remove_directory) {
+Test(lora, a_merged_file_is_the_model_merged_at_load, .init = make_directories, .fini = remove_directory) {
     const struct engine *const engines[] = {&engine_reference, &engine_optimized};
     enum { TOKENS = 10 };
     struct error e = {0};
@@ -249,7 +234,7 @@ Test(lora, a_merged_file_is_the_model_merged_at_load, .init = make_directory, .f
 }
 
 /* An adapter of factor 0.75 and the same of factor 0.25 are one of factor 1, up to rounding. */
-Test(lora, adapters_add_up, .init = make_directory, .fini = remove_directory) {
+Test(lora, adapters_add_up, .init = make_directories, .fini = remove_directory) {
     char both[1200];
     struct error e = {0};
     struct model *base, *m;
@@ -293,7 +278,7 @@ static const struct {
     {CONFIG "}", "wrong shape", {"model.layers.1.self_attn.k_proj", "", 0, 64, 64}},
 };
 
-Test(lora, what_is_not_done_is_refused, .init = make_directory, .fini = remove_directory) {
+Test(lora, what_is_not_done_is_refused, .init = make_directories, .fini = remove_directory) {
     write_model("lfm2moe", TYPE_F32);
     for (size_t i = 0; i < N(bad); i++) {
         struct error e = {0};
@@ -301,8 +286,9 @@ Test(lora, what_is_not_done_is_refused, .init = make_directory, .fini = remove_d
         write_adapter(bad[i].module.name ? &bad[i].module : moe_modules, 1, bad[i].config, "");
         cr_expect_neq(model_open_lora(&m, in_directory("m.gguf"), in_directory("lora"), &e), OK, "%s %s",
                       bad[i].config, bad[i].mention);
-        cr_expect(strncmp(e.text, directory, strlen(directory)) == 0 && strstr(e.text, bad[i].mention), "%s",
-                  e.text);
+        cr_expect(strncmp(e.text, directory_path(), strlen(directory_path())) == 0 &&
+                      strstr(e.text, bad[i].mention),
+                  "%s", e.text);
         model_close(m);
     }
     struct error e = {0};

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/sha256.h"
 #include "eval/pyjson.h"
 
 Test(pyjson, floats_are_reprs) {

@@ -13,30 +13,10 @@
 #include "data/model.h"
 #include "data/safetensors.h"
 #include "reference/engine.h"
+#include "tests/directory.h"
 #include "tests/tiny_hf.h"
 
 #define N(array) (sizeof(array) / sizeof *(array))
-
-static char directory[256];
-
-static void make_directory(void) {
-    cr_assert_eq(tiny_directory(directory, sizeof directory), 0);
-}
-
-static void remove_directory(void) {
-    char folder[300];
-    snprintf(folder, sizeof folder, "%s/hf", directory);
-    tiny_directory_remove(folder);
-    tiny_directory_remove(directory);
-}
-
-static const char *in_directory(const char *name) {
-    static char paths[8][512];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", directory, name);
-    return path;
-}
 
 static void write_text(const char *name, const char *text) {
     FILE *f = fopen(in_directory(name), "wb");
@@ -191,8 +171,8 @@ static enum status put_config(const char *text, struct gguf **keys, struct error
     struct gguf_writer *w;
     struct hf_config config;
     write_text("config.json", text);
-    cr_assert_eq(gguf_writer_new(&w, directory, e), OK);
-    enum status status = hf_config_put(w, directory, &config, e);
+    cr_assert_eq(gguf_writer_new(&w, directory_path(), e), OK);
+    enum status status = hf_config_put(w, directory_path(), &config, e);
     if (status == OK) status = gguf_writer_keys(w, keys, e);
     gguf_writer_free(w);
     return status;
@@ -257,8 +237,8 @@ static const struct {
 };
 
 static void expect_sentence(const struct error *e, const char *mention, const char *what) {
-    cr_expect(strncmp(e->text, directory, strlen(directory)) == 0, "%s: does not begin with the file: %s",
-              what, e->text);
+    cr_expect(strncmp(e->text, directory_path(), strlen(directory_path())) == 0,
+              "%s: does not begin with the file: %s", what, e->text);
     cr_expect(strstr(e->text, mention), "%s: does not mention '%s': %s", what, mention, e->text);
 }
 
@@ -469,7 +449,7 @@ Test(safetensors, an_index_names_files_of_its_folder_only, .init = make_director
         struct safetensors *s;
         struct error e = {0};
         write_text("model.safetensors.index.json", indexes[i].index);
-        enum status status = safetensors_open_folder(&s, directory, &e);
+        enum status status = safetensors_open_folder(&s, directory_path(), &e);
         cr_expect_eq(status == OK, !indexes[i].mention, "%s: %s", indexes[i].index, e.text);
         if (indexes[i].mention) expect_sentence(&e, indexes[i].mention, indexes[i].index);
         safetensors_close(s);

@@ -9,28 +9,13 @@
 
 #include "data/model.h"
 #include "data/synth.h"
+#include "tests/directory.h"
 #include "tests/tiny.h"
 
 #define N(array) (sizeof(array) / sizeof *(array))
 
 static const char *const tiny[] = {"tiny-lfm2moe", "tiny-lfm2", "tiny-qwen3"};
 static const char *const recipes[] = {"q4_0", "q4_k_m", "q8_0", "bf16", "f16", "f32"};
-
-static char directory[256];
-
-static void make_directory(void) {
-    cr_assert_eq(tiny_directory(directory, sizeof directory), 0);
-}
-
-static void remove_directory(void) {
-    tiny_directory_remove(directory);
-}
-
-static const char *in_directory(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
-}
 
 /* Writes a model, reads the file back and removes it; the caller frees. */
 static uint8_t *bytes_of(const char *shape, const char *recipe, uint64_t seed, int threads, size_t *n) {

@@ -5,12 +5,12 @@
 #include <criterion/criterion.h>
 
 #include <jansson.h>
-#include <nettle/sha2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "data/sha256.h"
 #include "data/tokenizer_parts.h"
 
 enum { LARGEST = 400000 }; /* bytes of one file, as in the script */
@@ -218,13 +218,8 @@ static struct buffer read_shuffled(void) {
 }
 
 static void expect_hash(const struct tokens *ids, const json_t *want, const char *file, const char *name) {
-    struct sha256_ctx ctx;
-    uint8_t digest[SHA256_DIGEST_SIZE];
-    char hex[65];
-    sha256_init(&ctx);
-    sha256_update(&ctx, ids->n * sizeof *ids->ids, (const uint8_t *)ids->ids);
-    sha256_digest(&ctx, sizeof digest, digest);
-    for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    char hex[SHA256_HEX];
+    sha256_hex(ids->ids, ids->n * sizeof *ids->ids, hex);
     cr_expect_eq((json_int_t)ids->n, json_integer_value(json_object_get(want, "tokens")), "%s, %s", file,
                  name);
     cr_expect_str_eq(hex, json_string_value(json_object_get(want, "sha256")), "%s, %s", file, name);

@@ -235,7 +235,13 @@ int tiny_directory(char *out, unsigned size) {
 void tiny_directory_remove(const char *path) {
     DIR *d = opendir(path);
     if (!d) return;
-    for (struct dirent *f; (f = readdir(d));) unlinkat(dirfd(d), f->d_name, 0);
+    for (struct dirent *f; (f = readdir(d));) {
+        char inside[1024];
+        if (!strcmp(f->d_name, ".") || !strcmp(f->d_name, "..") || !unlinkat(dirfd(d), f->d_name, 0))
+            continue;
+        int n = snprintf(inside, sizeof inside, "%s/%s", path, f->d_name);
+        if (n > 0 && (size_t)n < sizeof inside) tiny_directory_remove(inside);
+    }
     closedir(d);
     rmdir(path);
 }
