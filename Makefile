@@ -46,6 +46,7 @@ CHUNKS        ?= -1
 
 # And `make evals`: the folder with gsm8k/ and mmlu/ as published; empty: only the questions that are here.
 DATA ?=
+SPEED_MODELS ?= $(MODELS)/$(MODEL)-q4_0.gguf,$(MODELS)/$(BESIDE)-q4_0.gguf
 
 .DEFAULT_GOAL := all
 .PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality evals eval-speed report check asan ubsan clang fuzz lint oracle
@@ -86,6 +87,9 @@ quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUAL
 
 evals: lfm2 ## scores of the trained model, its own questions and 770 of DATA=, on both engines, then the pages
 	@sh bench/evals.sh '$(DATA)'
+
+eval-speed: lfm2 ## questions/s with and without shared examples (MMLU in DATA=), 8 sequences against one (SPEED_MODELS=)
+	@sh bench/eval-speed.sh '$(DATA)' '$(SPEED_MODELS)'
 
 report: lfm2 ## draw RESULTS.md and plots/ from bench/records/
 	./lfm2 report

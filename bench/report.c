@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode", "share",
-                                                       "threads", "parity", "quality"};
+const char *const report_figure_names[FIGURE_COUNT] = {"prefill", "decode",  "share", "threads",
+                                                       "parity",  "quality", "eval"};
 
 void md_text(FILE *to, const char *text) {
     for (const unsigned char *s = (const unsigned char *)text; *s; s++) {
@@ -46,14 +46,25 @@ int report_parity_is_main(const struct report_source *s, size_t i) {
     return 1;
 }
 
+/* About evaluations: what it has of speeds stands with them. */
+static int is_of_answers(const struct report_source *s) {
+    return s->n_eval_runs > 0 && !s->n_parity && !s->n_kernels;
+}
+
 int report_has_figure(const struct report_source *s, enum report_figure figure) {
     int found = 0;
     if (figure == FIGURE_PARITY) return s->n_parity > 0;
+    if (figure <= FIGURE_THREADS && is_of_answers(s)) return 0;
     if (figure == FIGURE_THREADS) {
         for (size_t i = 0; i < s->n_speeds && !found; i++) found = report_thread_counts(s, i) > 1;
         return found;
     }
     if (figure == FIGURE_QUALITY) return s->n_quality > 0;
+    if (figure == FIGURE_EVAL) {
+        for (size_t i = 0; i < s->n_evals && !found; i++)
+            found = !*s->evals[i].parent && report_eval_counts(s, &s->evals[i]);
+        return found;
+    }
     for (size_t i = 0; i < s->n_speeds; i++) {
         enum report_test test = report_test_of(&s->speeds[i]);
         if (figure == FIGURE_PREFILL)
@@ -173,7 +184,7 @@ static void print_why(FILE *to, const struct report_source *s, const char *prefi
 }
 
 static void print_speed(FILE *to, const struct report_source *s, const char *prefix) {
-    if (*prefix && !s->n_speeds) return; /* a further record: only what it has */
+    if (*prefix && (!s->n_speeds || is_of_answers(s))) return; /* a further record: only what it has */
     fprintf(to, "## Speed\n\n");
     if (!s->n_speeds) {
         fprintf(to, "Not in this record; `lfm2 bench --record FILE` adds it.\n\n");
@@ -194,6 +205,7 @@ static void print_speed(FILE *to, const struct report_source *s, const char *pre
     print_why(to, s, prefix);
     report_speeds(to, s);
     fprintf(to, "\n");
+    report_batched(to, s);
 }
 
 /* The value of " NAME=value" in an engine's description. */
@@ -370,6 +382,13 @@ static void print_quality(FILE *to, const struct report_source *s, const char *p
     report_quality(to, s);
 }
 
+static void print_eval(FILE *to, const struct report_source *s, const char *prefix) {
+    fprintf(to, "## Answers\n\n");
+    print_figure(to, s, FIGURE_EVAL, prefix, "Scores with their intervals");
+    report_eval(to, s);
+    if (*prefix && is_of_answers(s)) report_batched(to, s);
+}
+
 static enum status print_source(FILE *to, const struct report_source *s, int n, const char *published,
                                 struct error *e) {
     char prefix[160];
@@ -385,6 +404,7 @@ static enum status print_source(FILE *to, const struct report_source *s, int n, 
     }
     print_parity(to, s, prefix);
     if (!*prefix || s->n_quality) print_quality(to, s, prefix);
+    if (s->n_eval_runs || s->n_eval_pairs) print_eval(to, s, prefix);
     print_kernels(to, s, *prefix != 0);
     print_limits(to, s, *prefix != 0);
     return OK;
@@ -403,6 +423,7 @@ enum status report_page(FILE *to, const struct report_source *sources, int n, co
             "**Synthetic weights.** Models marked so have real shapes and seeded random weights: speed and "
             "agreement are measured, quality is not.\n\n");
     for (int i = 0; i < n; i++) TRY(print_source(to, &sources[i], n, published, e));
+    report_card(to, sources, n);
     fprintf(to, "## How to reproduce\n\n`make chart` makes the models, checks agreement, measures, and "
                 "writes this page "
                 "for your machine. `lfm2 report` rewrites this page from the stored records; `lfm2 info "

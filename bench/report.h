@@ -1,13 +1,14 @@
 /* report: RESULTS.md and the figures, from records alone. Reads no clock, no machine and no model: the same
  * records give the same bytes anywhere. Layout of the code: report_source.c reads a record, report.c writes
  * the page, report_speed.c its throughput sections, report_plots.c the figures,
- * report_quality.c the section about quantisation. */
+ * report_quality.c the section about quantisation, report_eval.c the one about answers. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
 #include <stdio.h>
 
 #include "bench/chain.h"
+#include "bench/eval_rows.h"
 #include "bench/parity_rows.h"
 #include "bench/quality_rows.h"
 #include "bench/records.h"
@@ -52,6 +53,12 @@ struct report_source {
     size_t n_parity;
     struct quality_row *quality; /* of the last "quality" run */
     size_t n_quality;
+    struct eval_run_row *eval_runs; /* all, in order */
+    size_t n_eval_runs;
+    struct eval_row *evals; /* the last of each score */
+    size_t n_evals;
+    struct eval_pair_row *eval_pairs; /* the last of each pair */
+    size_t n_eval_pairs;
 };
 
 /* speeds are sorted by model (order of models), threads, prefill before decode before both, depth, prompt,
@@ -71,6 +78,9 @@ enum status report_page(FILE *to, const struct report_source *sources, int n, co
 /* Throughput tables of one source; heading: "###". */
 void report_speeds(FILE *to, const struct report_source *s);
 void report_quality(FILE *to, const struct report_source *s);
+void report_batched(FILE *to, const struct report_source *s);
+void report_eval(FILE *to, const struct report_source *s);
+void report_card(FILE *to, const struct report_source *sources, int n);
 enum status report_published(FILE *to, const struct report_source *s, const char *published, struct error *e);
 
 /* Draws every figure that the source has data for into dir. prefix: "" or "chart-". scripts: folder of the
@@ -86,12 +96,15 @@ enum report_figure {
     FIGURE_THREADS,
     FIGURE_PARITY,
     FIGURE_QUALITY,
+    FIGURE_EVAL,
     FIGURE_COUNT
 };
 /* With how many numbers of threads the test of row i was measured. */
 int report_thread_counts(const struct report_source *s, size_t i);
 /* Whether parity i is its model's first: later ones (other instructions, another cache) get one line each. */
 int report_parity_is_main(const struct report_source *s, size_t i);
+/* Whether a score says something: those of synthetic models do not. */
+int report_eval_counts(const struct report_source *s, const struct eval_row *r);
 int report_has_figure(const struct report_source *s, enum report_figure figure);
 extern const char *const report_figure_names[FIGURE_COUNT]; /* "prefill" */
 

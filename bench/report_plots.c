@@ -399,6 +399,70 @@ static enum status draw_quality(const struct report_source *s, const char *outpu
     return st;
 }
 
+/* A place on the x axis per task, filter and protocol: scores of two protocols never share one. */
+static int same_place(const struct eval_row *a, const struct eval_row *b) {
+    return !strcmp(a->task, b->task) && !strcmp(a->filter, b->filter) && !strcmp(a->metric, b->metric) &&
+           !strcmp(a->protocol, b->protocol);
+}
+
+static int same_curve(const struct eval_row *a, const struct eval_row *b) {
+    return !strcmp(a->model, b->model) && !strcmp(a->recipe, b->recipe) && !strcmp(a->engine, b->engine);
+}
+
+static int eval_drawn(const struct report_source *s, const struct eval_row *r) {
+    return !*r->parent && report_eval_counts(s, r);
+}
+
+static int eval_is_first(const struct report_source *s, size_t at,
+                         int (*same)(const struct eval_row *, const struct eval_row *)) {
+    for (size_t i = 0; i < at; i++)
+        if (eval_drawn(s, &s->evals[i]) && same(&s->evals[i], &s->evals[at])) return 0;
+    return eval_drawn(s, &s->evals[at]);
+}
+
+static int eval_place(const struct report_source *s, size_t at) {
+    int place = 0;
+    for (size_t i = 0; i < s->n_evals; i++) {
+        if (!eval_is_first(s, i, same_place)) continue;
+        if (same_place(&s->evals[i], &s->evals[at])) return place;
+        place++;
+    }
+    return place;
+}
+
+/* The first block names the places. */
+static enum status draw_eval(const struct report_source *s, const char *output, const char *scripts,
+                             struct error *e) {
+    struct drawing d;
+    char title[256];
+    TRY(drawing_open(&d, e));
+    block(&d, "off", 0, "places");
+    for (size_t i = 0; i < s->n_evals; i++) {
+        const struct eval_row *r = &s->evals[i];
+        if (eval_is_first(s, i, same_place))
+            fprintf(d.file, "%d \"%s\\n%s\\n%s\"\n", eval_place(s, i), r->task,
+                    strcmp(r->filter, "none") ? r->filter : r->metric,
+                    strcmp(r->protocol, "card") ? "" : "card-like");
+    }
+    for (size_t i = 0; i < s->n_evals; i++) {
+        const struct eval_row *r = &s->evals[i];
+        if (!eval_is_first(s, i, same_curve)) continue;
+        snprintf(title, sizeof title, "%s %s, %s", r->model, r->recipe, r->engine);
+        block(&d, strcmp(r->engine, "reference") ? "ours" : "peer", d.blocks, title);
+        for (size_t k = i; k < s->n_evals; k++) {
+            const struct eval_row *x = &s->evals[k];
+            if (!eval_drawn(s, x) || !same_curve(x, r)) continue;
+            fprintf(d.file, "%d %.6g %.6g %.6g\n", eval_place(s, k), x->value,
+                    isnan(x->lo) ? x->value : x->lo, isnan(x->hi) ? x->value : x->hi);
+        }
+    }
+    fflush(d.file);
+    const char *words[] = {d.path, output, d.kinds, d.colours, "Scores with 95 % intervals", NULL};
+    enum status st = gnuplot(scripts, "eval.gp", words, e);
+    drawing_close(&d);
+    return st;
+}
+
 enum status report_plots(const struct report_source *s, const char *prefix, const char *dir,
                          const char *scripts, struct error *e) {
     char output[4400];
@@ -411,6 +475,7 @@ enum status report_plots(const struct report_source *s, const char *prefix, cons
         if (figure == FIGURE_THREADS) TRY(draw_threads(s, output, scripts, e));
         if (figure == FIGURE_PARITY) TRY(draw_parity(s, output, scripts, e));
         if (figure == FIGURE_QUALITY) TRY(draw_quality(s, output, scripts, e));
+        if (figure == FIGURE_EVAL) TRY(draw_eval(s, output, scripts, e));
     }
     return OK;
 }

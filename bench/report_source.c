@@ -53,6 +53,30 @@ static int same_model(const void *a, const void *b) {
     return !strcmp(((const struct model_row *)a)->name, ((const struct model_row *)b)->name);
 }
 
+static int same_file(const void *a, const void *b) {
+    return same_model(a, b) &&
+           !strcmp(((const struct model_row *)a)->recipe, ((const struct model_row *)b)->recipe);
+}
+
+static int same_score(const void *a, const void *b) {
+    const struct eval_row *x = a, *y = b;
+    return !strcmp(x->model, y->model) && !strcmp(x->recipe, y->recipe) && !strcmp(x->engine, y->engine) &&
+           !strcmp(x->protocol, y->protocol) && !strcmp(x->task, y->task) && !strcmp(x->filter, y->filter) &&
+           !strcmp(x->metric, y->metric) && x->num_fewshot == y->num_fewshot && x->chat == y->chat &&
+           x->limit == y->limit;
+}
+
+static int same_pair(const void *a, const void *b) {
+    const struct eval_pair_row *x = a, *y = b;
+    return !strcmp(x->a, y->a) && !strcmp(x->b, y->b) && !strcmp(x->task, y->task) &&
+           !strcmp(x->filter, y->filter) && !strcmp(x->metric, y->metric);
+}
+
+static int never(const void *a, const void *b) {
+    (void)a, (void)b;
+    return 0;
+}
+
 static int same_speed(const void *a, const void *b) {
     const struct throughput_row *x = a, *y = b;
     return !strcmp(x->engine, y->engine) && !strcmp(x->model, y->model) && !strcmp(x->test, y->test) &&
@@ -159,15 +183,22 @@ static int compare_speeds(const void *a, const void *b, void *source) {
     return c ? c : strcmp(x->engine, y->engine);
 }
 
-static enum status read_runs(struct report_source *s, const struct records *f, struct rows *models,
-                             struct rows *speeds, struct error *e) {
+struct merged {
+    struct rows models, speeds, eval_runs, evals, eval_pairs;
+};
+
+static enum status read_runs(struct report_source *s, const struct records *f, struct merged *m,
+                             struct error *e) {
     s->runs = calloc((size_t)f->n, sizeof *s->runs);
     if (!s->runs) return fail(e, ERR_MEMORY, "report: out of memory");
     s->n_runs = f->n;
     for (int run = 0; run < f->n; run++) {
         read_run(&s->runs[run], f, run);
-        TRY(merge(models, f, run, &models_table, same_model, e));
-        TRY(merge(speeds, f, run, &throughput_table, same_speed, e));
+        TRY(merge(&m->models, f, run, &models_table, same_file, e));
+        TRY(merge(&m->speeds, f, run, &throughput_table, same_speed, e));
+        TRY(merge(&m->eval_runs, f, run, &eval_run_table, never, e));
+        TRY(merge(&m->evals, f, run, &eval_table, same_score, e));
+        TRY(merge(&m->eval_pairs, f, run, &eval_pairs_table, same_pair, e));
         if (!strcmp(f->kinds[run], "limits"))
             TRY(replace((void **)&s->limits, &s->n_limits, f, run, &limits_table, e));
         if (!strcmp(f->kinds[run], "bench"))
@@ -185,19 +216,21 @@ static enum status read_runs(struct report_source *s, const struct records *f, s
 
 enum status report_source_open(struct report_source *out, const char *path, struct error *e) {
     struct records f = {0};
-    struct rows models = {0}, speeds = {0};
+    struct merged merged = {0};
     const char *slash = strrchr(path, '/');
     memset(out, 0, sizeof *out);
     snprintf(out->name, sizeof out->name, "%.127s", slash ? slash + 1 : path);
     TRY(records_open(&f, path, e));
     enum status st =
-        f.n > 0 ? read_runs(out, &f, &models, &speeds, e)
+        f.n > 0 ? read_runs(out, &f, &merged, e)
                 : fail(e, ERR_FORMAT, "%s: holds no runs; `lfm2 bench --record %s` adds one", path, path);
-    out->models = models.data;
-    out->n_models = models.n;
-    out->speeds = speeds.data;
-    out->n_speeds = speeds.n;
-    if (st == OK && speeds.n) qsort_r(out->speeds, out->n_speeds, sizeof *out->speeds, compare_speeds, out);
+    out->models = merged.models.data, out->n_models = merged.models.n;
+    out->speeds = merged.speeds.data, out->n_speeds = merged.speeds.n;
+    out->eval_runs = merged.eval_runs.data, out->n_eval_runs = merged.eval_runs.n;
+    out->evals = merged.evals.data, out->n_evals = merged.evals.n;
+    out->eval_pairs = merged.eval_pairs.data, out->n_eval_pairs = merged.eval_pairs.n;
+    if (st == OK && out->n_speeds)
+        qsort_r(out->speeds, out->n_speeds, sizeof *out->speeds, compare_speeds, out);
     records_close(&f);
     if (st != OK) report_source_close(out);
     return st;
@@ -213,5 +246,8 @@ void report_source_close(struct report_source *s) {
     free(s->kernels);
     free(s->parity);
     free(s->quality);
+    free(s->eval_runs);
+    free(s->evals);
+    free(s->eval_pairs);
     memset(s, 0, sizeof *s);
 }

@@ -19,7 +19,7 @@ room() { # ROOM ALLOWED
 room data 'data/.*'
 room reference '(data|reference)/.*'
 room optimized '(data|optimized)/.*|reference/engine\.h'
-room bench '(data|bench|tests)/.*|eval/sampler\.h|reference/engine\.h|optimized/(kernels|peak)\.h'
+room bench '(data|bench|tests)/.*|eval/(sampler|task)\.h|reference/engine\.h|optimized/(kernels|peak)\.h'
 room eval '(data|bench|eval)/.*|reference/engine\.h'
 
 # A library's header is included where that library is used and nowhere else.

@@ -353,6 +353,168 @@ Test(report, quality_has_its_tables) {
     free(text);
 }
 
+/* model: its row; protocol "lm-eval" or "card". */
+static struct eval_row score(const struct model_row *model, const char *engine, const char *protocol,
+                             const char *task, const char *parent, double value) {
+    struct eval_row r = {.num_fewshot = 5, .n = 400, .value = value, .error = 0.025};
+    snprintf(r.model, sizeof r.model, "%s", model->name);
+    snprintf(r.recipe, sizeof r.recipe, "%s", model->recipe);
+    snprintf(r.engine, sizeof r.engine, "%s", engine);
+    snprintf(r.protocol, sizeof r.protocol, "%s", protocol);
+    snprintf(r.suite, sizeof r.suite, "mmlu");
+    snprintf(r.task, sizeof r.task, "%s", task);
+    snprintf(r.parent, sizeof r.parent, "%s", parent);
+    snprintf(r.version, sizeof r.version, "1.0");
+    snprintf(r.filter, sizeof r.filter, "none");
+    snprintf(r.metric, sizeof r.metric, "acc");
+    r.lo = value - 0.05, r.hi = value + 0.05;
+    return r;
+}
+
+static void add_scores(const struct model_row *model, const struct eval_row *rows, size_t n, int prefix,
+                       double items_s) {
+    struct eval_run_row run = {.num_fewshot = 5,
+                               .items = 400,
+                               .threads = 2,
+                               .processes = 1,
+                               .prefix = prefix,
+                               .items_s = items_s,
+                               .fed = prefix ? 40000 : 240000};
+    struct record *r = new_run("eval");
+    snprintf(run.model, sizeof run.model, "%s", model->name);
+    snprintf(run.recipe, sizeof run.recipe, "%s", model->recipe);
+    snprintf(run.engine, sizeof run.engine, "%s", rows->engine);
+    snprintf(run.protocol, sizeof run.protocol, "%s", rows->protocol);
+    snprintf(run.tasks, sizeof run.tasks, "mmlu");
+    record_rows(r, &models_table, model, 1);
+    record_rows(r, &eval_run_table, &run, 1);
+    record_rows(r, &eval_table, rows, n);
+    add(r);
+}
+
+static const struct model_row trained = {
+    .name = "trained", .arch = "lfm2moe", .recipe = "Q4_0", .params = 4000000};
+
+static void add_trained_scores(void) {
+    for (int engine = 0; engine < 2; engine++) {
+        const char *name = engine ? "optimized" : "reference";
+        struct eval_row rows[] = {
+            score(&trained, name, "lm-eval", "mmlu_anatomy", "stem", 0.8125),
+            score(&trained, name, "lm-eval", "stem", "mmlu", 0.5625),
+            score(&trained, name, "lm-eval", "mmlu", "", 0.4375 + 0.125 * engine),
+        };
+        rows[2].n_truncated = 17, rows[2].error = NAN;
+        add_scores(&trained, rows, 3, 1, 8);
+    }
+    struct eval_row card = score(&trained, "optimized", "card", "mmlu", "", 0.6875);
+    add_scores(&trained, &card, 1, 1, 8);
+}
+
+/* From the line that begins with `from` up to the next heading. */
+static char *section(const char *text, const char *from) {
+    const char *at = strstr(text, from);
+    cr_assert(at, "no %s in:\n%s", from, text);
+    const char *end = strstr(at + strlen(from), "\n##");
+    return strndup(at, end ? (size_t)(end - at) : strlen(at));
+}
+
+Test(report, answers_stand_in_a_table_per_protocol) {
+    char err[1024];
+    add_trained_scores();
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page), *lm_eval = section(text, "### Protocol: lm-eval"),
+         *card = section(text, "### Protocol: card-like");
+    expect(lm_eval, "| mmlu | 1.0 | 5 | none, acc | trained Q4_0, reference | 400 | **0.4375** | - | "
+                    "0.3875 – 0.4875 | 0 | 17 |\n"
+                    "| mmlu | 1.0 | 5 | none, acc | trained Q4_0, optimized | 400 | **0.5625** | - | ");
+    expect(lm_eval, "| – stem | 1.0 | 5 | none, acc | trained Q4_0, reference | 400 | 0.5625 | 0.0250 | ");
+    cr_assert_not(strstr(lm_eval, "anatomy"), "members of members are left out");
+    cr_assert_not(strstr(lm_eval, "0.6875"));
+    expect(card, "| **0.6875** | 0.0250 |");
+    cr_assert_not(strstr(card, "0.4375"));
+    cr_assert_not(strstr(text, "64.84"), "the card's value beside a model that is not the card's");
+    free(text), free(lm_eval), free(card);
+}
+
+Test(report, the_cards_value_stands_beside_the_cards_model_alone) {
+    char err[1024];
+    struct model_row real = models[0];
+    struct eval_row row = score(&models[0], "optimized", "lm-eval", "mmlu", "", 0.8125);
+    add_scores(&models[0], &row, 1, 1, 8);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text, "Scores of synthetic models are not shown");
+    cr_assert_not(strstr(text, "0.8125"));
+    cr_assert_not(strstr(text, "64.84"));
+    free(text);
+    unlink(record);
+    real.synthetic = 0;
+    add_scores(&real, &row, 1, 1, 8);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    text = contents(page);
+    expect(
+        text,
+        "| MMLU | mmlu | exact | 81.25 (mmlu, none, acc, 5 shots, Q4_0 optimized) | - | 64.84 | how likely");
+    expect(text, "| GSM8K | gsm8k | exact | - | - | - | ");
+    expect(text, "| LCB v5 | livecodebench | export | ");
+    free(text);
+}
+
+Test(report, pairs_are_pooled_and_sharing_is_counted) {
+    char err[1024];
+    struct eval_pair_row pairs[3] = {{.task = "mini_mmlu_one", .n = 10, .value_a = 0.5, .p = 1},
+                                     {.task = "mini_mmlu_two", .n = 30, .value_a = 0.25, .p = 1},
+                                     {.task = "all 2 tasks",
+                                      .n = 40,
+                                      .gained = 2,
+                                      .lost = 3,
+                                      .value_a = 0.3125,
+                                      .value_b = 0.2875,
+                                      .difference = -0.025,
+                                      .lo = -0.125,
+                                      .hi = 0.075,
+                                      .p = NAN}};
+    struct record *r = new_run("compare");
+    for (int i = 0; i < 3; i++) {
+        snprintf(pairs[i].a, sizeof pairs[i].a, "M, reference");
+        snprintf(pairs[i].b, sizeof pairs[i].b, "M, optimized");
+        snprintf(pairs[i].filter, sizeof pairs[i].filter, "none");
+        snprintf(pairs[i].metric, sizeof pairs[i].metric, "acc");
+    }
+    record_rows(r, &eval_pairs_table, pairs, 3);
+    add(r);
+    struct eval_row row = score(&trained, "optimized", "lm-eval", "mmlu", "", 0.5);
+    for (int i = 0; i < 3; i++) {
+        add_scores(&trained, &row, 1, 1, 10 + i);
+        add_scores(&trained, &row, 1, 0, 2);
+    }
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text, "| all 2 tasks mini_mmlu, none, acc | M, reference | M, optimized | 40 | 0.3125 | 0.2875 | "
+                 "**-0.0250** | -0.1250 – +0.0750 | 2 | 3 | - |");
+    cr_assert_not(strstr(text, "mini_mmlu_one"));
+    expect(text,
+           "| mmlu | 5 | 400 | 2 | 600.0 | 100.0 | **6.00** | 2.00 | 11.0 | **5.50** (5.00 – 6.00) | 3 |");
+    free(text);
+}
+
+Test(report, eight_sequences_stand_beside_one) {
+    char err[1024];
+    struct throughput_row rows[2] = {speed(0, 0, 0, 100, 0, 16), speed(0, 0, 0, 800, 0, 40)};
+    snprintf(rows[1].test, sizeof rows[1].test, "tg100 x8");
+    rows[1].limit_ts = 48, rows[1].share_of_limit = 40.0 / 48;
+    struct record *r = new_run("bench");
+    record_rows(r, &models_table, models, 2);
+    record_rows(r, &throughput_table, rows, 2);
+    add(r);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text,
+           "| LFM2-8B-A1B | tg100 x8 | 2 | 16.0 | 40.0 | **2.50** (2.05 – 3.06) | 1.50 | 48.0 | 83.3 % of "
+           "read |");
+    free(text);
+}
+
 Test(report, sections_without_data_say_so) {
     char err[1024];
     add_parity(1);
@@ -393,6 +555,7 @@ Test(report, figures_are_drawn) {
     add_threads();
     add_parity(1);
     add_quality();
+    add_trained_scores();
     if (access("plots/throughput.gp", R_OK) != 0 || system("command -v gnuplot >/dev/null") != 0)
         cr_skip_test("needs gnuplot and the repository's root folder");
     cr_assert_eq(report(err, sizeof err, "--out"), 2, "an option without its value");
