@@ -1,6 +1,7 @@
 /* cmd_synth: `lfm2 synth`, a model file with real shapes and seeded random weights. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <sched.h>
 #include <time.h>
 
