@@ -4,12 +4,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "optimized/kernels.h"
 
 int cmd_fail(const struct error *e) {
     fprintf(stderr, "lfm2: %s\n", e->text);
     return 2;
+}
+
+enum status cmd_output_file(const char *cmd, const char *path, int force, struct error *e) {
+    if (strcmp(path, "-") == 0)
+        return fail(e, ERR_ARG, "%s: cannot write to standard output (found '-', expected a file's name)",
+                    cmd);
+    if (!force && access(path, F_OK) == 0)
+        return fail(e, ERR_ARG, "%s: exists already; --force replaces it", path);
+    return OK;
 }
 
 int cmd_isa_mask(unsigned *mask, struct error *e) {

@@ -33,6 +33,10 @@ CMD(quality)
 /* Prints "lfm2: TEXT" as one line on stderr and returns 2. */
 int cmd_fail(const struct error *e);
 
+/* Whether a command may write this file: "-" is not standard output here, and what exists is replaced only
+ * with force. */
+enum status cmd_output_file(const char *cmd, const char *path, int force, struct error *e);
+
 /* The features named by the environment variable LFM2_ISA (0 when unset). Returns 0, or -1 after filling *e.
  */
 int cmd_isa_mask(unsigned *mask, struct error *e);

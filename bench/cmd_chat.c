@@ -38,8 +38,9 @@ struct chat {
     /* The conversation up to the last question, as rendered, and the answer to it as it went into messages:
      * what the next rendering should begin with. */
     struct buffer asked, answer;
-    /* Before the last answer, for templates that change answers once they are given (thoughts are taken
-     * out). */
+    int cut; /* 1: the last answer ended at a stop text, and the timeline holds more than it */
+    /* Before the last answer, for templates that change answers once they are given (thoughts are taken out),
+     * and for answers that a stop text may end. */
     struct snapshot before;
 };
 
@@ -48,6 +49,7 @@ static enum status start(struct chat *c, struct error *e) {
     c->messages = json_array();
     if (!c->messages) return fail(e, ERR_MEMORY, "out of memory for messages");
     c->asked.n = c->answer.n = c->t.g.timeline.n = c->awaited = 0;
+    c->cut = 0;
     c->before.position = 0;
     if (c->t.g.session) c->t.g.engine->reset(c->t.g.session);
     return c->system ? chat_add(c->messages, "system", c->system, strlen(c->system), e) : OK;
@@ -98,7 +100,8 @@ static enum status continuation(struct chat *c, const struct chat_text *text, si
                                 struct tokens *more, struct error *e) {
     const struct tokens *line = &c->t.g.timeline;
     *keep = line->n;
-    if (line->n && begins_with(&text->text, 0, &c->asked) && begins_with(&text->text, c->asked.n, &c->answer))
+    if (line->n && !c->cut && begins_with(&text->text, 0, &c->asked) &&
+        begins_with(&text->text, c->asked.n, &c->answer))
         return encode_rest(c, text, c->asked.n + c->answer.n, more, e);
     TRY(chat_encode(c->t.tokenizer, text, more, e));
     size_t same = common(line, more), before = (size_t)c->before.position;
@@ -164,6 +167,28 @@ static enum status show_calls(struct chat *c, struct error *e) {
     return OK;
 }
 
+/* Appends the bytes of tokens [first, n) up to the stop text that ended the answer. What was written may lack
+ * special tokens; the conversation keeps those. */
+static enum status decode_cut(struct chat *c, size_t first, size_t n, struct buffer *text, struct error *e) {
+    const int32_t *ids = c->t.g.timeline.ids;
+    unsigned flags = c->t.generate.special ? TOKENS_SPECIAL : 0;
+    struct buffer shown = {0}, piece = {0};
+    size_t so_far = 0, k = first;
+    enum status status = tokenizer_decode(c->t.tokenizer, ids + first, n - first, flags, &shown, e);
+    size_t end = generate_stop_at(&c->t.generate, shown.data, shown.n);
+    for (; status == OK && k < n; k++) {
+        piece.n = 0;
+        status = tokenizer_decode(c->t.tokenizer, ids + k, 1, flags, &piece, e);
+        if (so_far + piece.n > end) break;
+        so_far += piece.n;
+    }
+    if (status == OK)
+        status = tokenizer_decode(c->t.tokenizer, ids + first, k - first, TOKENS_SPECIAL, text, e);
+    if (status == OK && end > so_far) buffer_add(text, shown.data + so_far, end - so_far);
+    buffer_free(&shown), buffer_free(&piece);
+    return status;
+}
+
 /* Adds the answer, tokens from `first` on, to the messages, as text that JSON can hold. */
 static enum status keep_answer(struct chat *c, size_t first, struct error *e) {
     struct buffer text = {0};
@@ -171,9 +196,11 @@ static enum status keep_answer(struct chat *c, size_t first, struct error *e) {
     size_t n = line->n;
     if (n > first && tokenizer_ends(c->t.tokenizer, line->ids[n - 1])) n--;
     c->answer.n = 0;
-    enum status status =
-        n > first ? tokenizer_decode(c->t.tokenizer, line->ids + first, n - first, TOKENS_SPECIAL, &text, e)
-                  : OK;
+    enum status status = OK;
+    if (n > first && c->cut)
+        status = decode_cut(c, first, n, &text, e);
+    else if (n > first)
+        status = tokenizer_decode(c->t.tokenizer, line->ids + first, n - first, TOKENS_SPECIAL, &text, e);
     for (size_t i = 0; i < text.n;) {
         size_t size = utf8_decode(text.data + i, text.n - i, NULL);
         buffer_add(&c->answer, size ? text.data + i : "\uFFFD", size ? size : 3);
@@ -198,8 +225,9 @@ static enum status answer(struct chat *c, const struct chat_text *text, struct e
     c->asked.n = 0;
     buffer_add(&c->asked, text->text.data, text->text.n);
     TRY(buffer_check(&c->asked, e));
-    if (changes_answers(c->template)) TRY(prepare(c, e));
+    if (changes_answers(c->template) || c->t.generate.n_stop) TRY(prepare(c, e));
     TRY(text_model_generate(&c->t, &r, e));
+    c->cut = r.end == END_STOP;
     if (r.end == END_CONTEXT)
         fprintf(stderr, "\nlfm2: chat: the context of %d tokens is full, the answer is cut\n", g->max_tokens);
     end_line(c);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "bench/cmd.h"
 #include "bench/progress.h"
@@ -100,10 +99,8 @@ static int check(const char *cmd, const struct convert_options *o, const char *t
         fail(e, ERR_ARG, "%s: cannot use %d threads (expected 1 to 1024)", cmd, o->threads);
     else if (type && !o->recipe)
         fail(e, ERR_ARG, "%s: unknown type '%s' (expected one of: %s)", cmd, type, recipe_names);
-    else if (!force && access(o->out, F_OK) == 0)
-        fail(e, ERR_ARG, "%s: exists already; --force replaces it", o->out);
     else
-        return 0;
+        return cmd_output_file(cmd, o->out, force, e) ? -1 : 0;
     return -1;
 }
 

@@ -1,7 +1,6 @@
 /* cmd_imatrix: `lfm2 imatrix`, with llama-imatrix's flags and file. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "bench/cmd.h"
 #include "bench/importance.h"
@@ -64,9 +63,7 @@ static enum status check(const struct arguments *a, struct error *e) {
     if (a->n_ctx < 1 || a->n_ctx > 1 << 24 || a->threads < 0)
         return fail(e, ERR_ARG, "imatrix: -c must be from 1 to %d and -t not negative (found %d and %d)",
                     1 << 24, a->n_ctx, a->threads);
-    if (!a->force && access(a->out, F_OK) == 0)
-        return fail(e, ERR_ARG, "%s: exists already; --force replaces it", a->out);
-    return OK;
+    return cmd_output_file("imatrix", a->out, a->force, e);
 }
 
 int cmd_imatrix(int argc, char **argv) {

@@ -132,7 +132,7 @@ static int check_arguments(const struct arguments *a, struct error *e) {
     else if (a->threads < 0 || a->batch < 0)
         fail(e, ERR_ARG, "logits: -t and -b may not be negative");
     else
-        return 0;
+        return cmd_output_file("logits", a->out, 1, e) ? -1 : 0;
     return -1;
 }
 

@@ -31,10 +31,11 @@ int cmd_pack(int argc, char **argv) {
     struct error e = {0};
     int parsed = options_parse(argc, argv, usage, specs, NULL, 0, NULL, &e);
     if (parsed) return parsed > 0 ? 0 : cmd_fail(&e);
-    if (!model || !out) {
+    if (!model || !out)
         fail(&e, ERR_ARG, "pack: -m MODEL and -o FILE are needed; see lfm2 pack --help");
-        return cmd_fail(&e);
-    }
+    else
+        cmd_output_file("pack", out, 1, &e);
+    if (e.code) return cmd_fail(&e);
     struct model *m;
     if (model_open(&m, model, &e)) return cmd_fail(&e);
     struct progress p = {0};

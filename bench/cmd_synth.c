@@ -1,9 +1,9 @@
 /* cmd_synth: `lfm2 synth`, a model file with real shapes and seeded random weights. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <sched.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "bench/cmd.h"
 #include "data/synth.h"
@@ -89,8 +89,8 @@ int cmd_synth(int argc, char **argv) {
         fail(&e, ERR_ARG, "synth: unknown shape '%s'; lfm2 synth --list shows the known ones", arch);
     else if (!synth_recipe_known(type))
         fail(&e, ERR_ARG, "synth: unknown type '%s' (expected one of: %s)", type, synth_recipe_names);
-    else if (!force && access(out, F_OK) == 0)
-        fail(&e, ERR_ARG, "%s: exists already; --force replaces it", out);
+    else
+        cmd_output_file("synth", out, force, &e);
     if (e.code) return cmd_fail(&e);
     struct synth_options o = {
         .shape = synth_shape_by_name(arch), .recipe = type, .threads = threads, .path = out};

@@ -60,18 +60,23 @@ static size_t unsure(const struct run *r) {
     return longest;
 }
 
+size_t generate_stop_at(const struct generate_options *o, const char *text, size_t n) {
+    size_t first = n;
+    for (int i = 0; n && i < o->n_stop; i++) {
+        const char *at = memmem(text, n, o->stop[i], strlen(o->stop[i]));
+        if (at && (size_t)(at - text) < first) first = (size_t)(at - text);
+    }
+    return first;
+}
+
 /* Sends what is safe of the held text; a stop text ends the answer. */
 static void release(struct run *r) {
-    const char *first = NULL;
-    for (int i = 0; i < r->o->n_stop; i++) {
-        const char *at = memmem(r->held.data, r->held.n, r->o->stop[i], strlen(r->o->stop[i]));
-        if (at && (!first || at < first)) first = at;
-    }
-    if (!first) {
+    size_t at = generate_stop_at(r->o, r->held.data, r->held.n);
+    if (at == r->held.n) {
         send(r, r->held.n - unsure(r));
         return;
     }
-    send(r, (size_t)(first - r->held.data));
+    send(r, at);
     r->held.n = 0;
     end(r, END_STOP);
 }

@@ -63,6 +63,9 @@ struct generate_result {
     int proposed, accepted; /* by prompt lookup */
 };
 
+/* Where the first of the stop texts begins in text [n]; n when none is there. */
+size_t generate_stop_at(const struct generate_options *o, const char *text, size_t n);
+
 /* Feeds what the timeline has and the session has not, then generates: tokens are appended to the timeline,
  * and their text goes to o->text as soon as it can neither change nor belong to a stop text. The last token
  * is usually not fed yet; the next call does that. ERR_ARG, with nothing done, when there is nothing to feed

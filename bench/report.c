@@ -1,4 +1,4 @@
-/* report: the page. Sections in reading order; each says so when the record has nothing for it. */
+/* report: the page. Sections in reading order; what a record has nothing for is left out. */
 #include "bench/report.h"
 
 #include <math.h>
@@ -184,12 +184,8 @@ static void print_why(FILE *to, const struct report_source *s, const char *prefi
 }
 
 static void print_speed(FILE *to, const struct report_source *s, const char *prefix) {
-    if (*prefix && (!s->n_speeds || is_of_answers(s))) return; /* a further record: only what it has */
+    if (!s->n_speeds || (*prefix && is_of_answers(s))) return;
     fprintf(to, "## Speed\n\n");
-    if (!s->n_speeds) {
-        fprintf(to, "Not in this record; `lfm2 bench --record FILE` adds it.\n\n");
-        return;
-    }
     print_figure(to, s, FIGURE_PREFILL, prefix, "Prefill speed against prompt length");
     print_figure(to, s, FIGURE_DECODE, prefix, "Decode speed against context");
     print_figure(to, s, FIGURE_SHARE, prefix, "Share of the machine's limit");
@@ -249,15 +245,11 @@ static void print_ways(FILE *to, const struct report_source *s) {
 }
 
 static void print_parity(FILE *to, const struct report_source *s, const char *prefix) {
-    if (*prefix && !s->n_parity) return; /* a further record: only what it has */
-    fprintf(to, "## Agreement with the reference\n\n");
-    if (!s->n_parity) {
-        fprintf(to, "Not in this record; `lfm2 parity --record FILE` adds it.\n\n");
-        return;
-    }
+    if (!s->n_parity) return;
     fprintf(
         to,
-        "The float32 reference and the optimized engine read the same file and are fed the same ids. NMSE is "
+        "## Agreement with the reference\n\nThe float32 reference and the optimized engine read the same "
+        "file and are fed the same ids. NMSE is "
         "the squared error over the squared reference; KL is of the optimized next-token distribution from "
         "the reference's, in nats. A router may choose another expert when two scores are nearly equal, and "
         "with random weights everything behind such a flip differs. So models with routers are run twice: "
@@ -303,21 +295,17 @@ static void print_parity(FILE *to, const struct report_source *s, const char *pr
     }
 }
 
-static void print_kernels(FILE *to, const struct report_source *s, int further) {
+static void print_kernels(FILE *to, const struct report_source *s) {
     int64_t passed = 0, cases = 0;
     char a[32], b[32], c[32];
-    if (further && !s->n_kernels) return;
-    fprintf(to, "## Kernels\n\n");
-    if (!s->n_kernels) {
-        fprintf(to, "Not in this record; `lfm2 kernels --check --bench --record FILE` adds them.\n\n");
-        return;
-    }
+    if (!s->n_kernels) return;
     for (size_t i = 0; i < s->n_kernels; i++) {
         passed += s->kernels[i].pass != 0;
         cases += s->kernels[i].cases;
     }
     fprintf(to,
-            "%lld of %zu rows passed, %lld cases compared with the oracle. The rows this machine's dispatch "
+            "## Kernels\n\n%lld of %zu rows passed, %lld cases compared with the oracle. The rows this "
+            "machine's dispatch "
             "takes, "
             "weights cold:\n\n| op | variant | shape | threads | µs | GB/s | GMAC/s | share of the limit | × "
             "scalar | "
@@ -358,14 +346,9 @@ static void print_limits_table(FILE *to, const struct limits_row *limits, size_t
     fprintf(to, "\n");
 }
 
-static void print_limits(FILE *to, const struct report_source *s, int further) {
-    if (further && !s->n_limits && !s->n_bench_limits) return;
-    fprintf(to, "## Limits of the machine\n\n");
-    if (!s->n_limits && !s->n_bench_limits) {
-        fprintf(to, "Not in this record; `lfm2 limits --record FILE` adds them.\n\n");
-        return;
-    }
-    fprintf(to, "Bold: the best of its kind, set size and threads.\n\n");
+static void print_limits(FILE *to, const struct report_source *s) {
+    if (!s->n_limits && !s->n_bench_limits) return;
+    fprintf(to, "## Limits of the machine\n\nBold: the best of its kind, set size and threads.\n\n");
     if (s->n_limits) {
         fprintf(to, "Measured by themselves:");
         print_limits_table(to, s->limits, s->n_limits);
@@ -377,6 +360,7 @@ static void print_limits(FILE *to, const struct report_source *s, int further) {
 }
 
 static void print_quality(FILE *to, const struct report_source *s, const char *prefix) {
+    if (!s->n_quality) return;
     fprintf(to, "## What quantisation costs\n\n");
     print_figure(to, s, FIGURE_QUALITY, prefix, "KL divergence against bits per weight");
     report_quality(to, s);
@@ -403,15 +387,16 @@ static enum status print_source(FILE *to, const struct report_source *s, int n, 
         fprintf(to, "\n");
     }
     print_parity(to, s, prefix);
-    if (!*prefix || s->n_quality) print_quality(to, s, prefix);
+    print_quality(to, s, prefix);
     if (s->n_eval_runs || s->n_eval_pairs) print_eval(to, s, prefix);
-    print_kernels(to, s, *prefix != 0);
-    print_limits(to, s, *prefix != 0);
+    print_kernels(to, s);
+    print_limits(to, s);
     return OK;
 }
 
 enum status report_page(FILE *to, const struct report_source *sources, int n, const char *published,
                         struct error *e) {
+    char prefix[160];
     int synthetic = 0;
     for (int i = 0; i < n; i++) synthetic |= any_synthetic(&sources[i]);
     fprintf(to, "# Results\n\nWritten by `lfm2 report` from");
@@ -422,6 +407,10 @@ enum status report_page(FILE *to, const struct report_source *sources, int n, co
             to,
             "**Synthetic weights.** Models marked so have real shapes and seeded random weights: speed and "
             "agreement are measured, quality is not.\n\n");
+    for (int i = 0; i < n; i++) {
+        report_prefix(prefix, sizeof prefix, &sources[i], n);
+        if (!*prefix) report_headline(to, &sources[i]);
+    }
     for (int i = 0; i < n; i++) TRY(print_source(to, &sources[i], n, published, e));
     report_card(to, sources, n);
     fprintf(to, "## How to reproduce\n\n`make chart` makes the models, checks agreement, measures, and "

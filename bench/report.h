@@ -1,7 +1,7 @@
 /* report: RESULTS.md and the figures, from records alone. Reads no clock, no machine and no model: the same
  * records give the same bytes anywhere. Layout of the code: report_source.c reads a record, report.c writes
- * the page, report_speed.c its throughput sections, report_plots.c the figures,
- * report_quality.c the section about quantisation, report_eval.c the one about answers. */
+ * the page, report_headline.c its beginning, report_speed.c its throughput sections, report_plots.c the
+ * figures, report_quality.c the section about quantisation, report_eval.c the one about answers. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
@@ -75,6 +75,11 @@ const struct model_row *report_model(const struct report_source *s,
 enum status report_page(FILE *to, const struct report_source *sources, int n, const char *published,
                         struct error *e);
 
+/* "LFM2-8B-A1B, Q4_0, **synthetic weights**" of a model's name. */
+void report_model_text(FILE *to, const struct report_source *s, const char *name);
+
+/* The most important figures of the main source. */
+void report_headline(FILE *to, const struct report_source *s);
 /* Throughput tables of one source; heading: "###". */
 void report_speeds(FILE *to, const struct report_source *s);
 void report_quality(FILE *to, const struct report_source *s);
@@ -109,7 +114,7 @@ int report_has_figure(const struct report_source *s, enum report_figure figure);
 extern const char *const report_figure_names[FIGURE_COUNT]; /* "prefill" */
 
 /* The name prefix of a source's figures: "" for the only source and for chart.h5, the main one; else
- * its stem and '-'. What a further source lacks is left out of the page. */
+ * its stem and '-'. */
 void report_prefix(char *out, size_t size, const struct report_source *s, int n_sources);
 
 /* Text from a record inside a Markdown table: '|' escaped, control characters as spaces. */

@@ -12,8 +12,7 @@ static int is_ours(const struct throughput_row *r) {
     return !strcmp(r->engine, "optimized");
 }
 
-/* "LFM2-8B-A1B, Q4_0, synthetic weights" */
-static void print_model(FILE *to, const struct report_source *s, const char *name) {
+void report_model_text(FILE *to, const struct report_source *s, const char *name) {
     const struct model_row *m = report_model(s, name);
     md_text(to, name);
     if (!m) return;
@@ -65,7 +64,7 @@ static const struct throughput_row *find_engine(const struct throughput_row *row
 
 /* One line: all engines' rows [0, n) of the same test. */
 static void print_test(FILE *to, const struct throughput_row *rows, size_t n, const char *const *engines,
-                       int k) {
+                       int k, int limits) {
     const struct throughput_row *ours = find_engine(rows, n, "optimized");
     char a[32], b[32];
     fprintf(to, "| ");
@@ -73,14 +72,15 @@ static void print_test(FILE *to, const struct throughput_row *rows, size_t n, co
     if (ours) {
         fprintf(to, " | **%s** | ", md_rate(a, ours->median_ts));
         print_interval(to, ours->ci_lo, ours->ci_hi);
-        fprintf(to, " | %s | ", md_rate(b, ours->limit_ts));
-        if (ours->limit_ts > 0)
-            fprintf(to, "%.1f %% of %s |", 100 * ours->share_of_limit, ours->limited_by);
-        else
-            fprintf(to, "- |");
+        fprintf(to, " |");
     } else {
-        fprintf(to, " | - | - | - | - |");
+        fprintf(to, " | - | - |");
     }
+    if (ours && ours->limit_ts > 0)
+        fprintf(to, " %s | %.1f %% of %s |", md_rate(b, ours->limit_ts), 100 * ours->share_of_limit,
+                ours->limited_by);
+    else if (limits)
+        fprintf(to, " - | - |");
     for (int i = 0; i < k; i++) print_peer(to, ours, find_engine(rows, n, engines[i]));
     fprintf(to, "\n");
 }
@@ -109,23 +109,24 @@ static void print_notes(FILE *to, const struct throughput_row *rows, size_t n) {
 static void print_group(FILE *to, const struct report_source *s, const struct throughput_row *rows,
                         size_t n) {
     const char *engines[MAX_ENGINES];
-    int k = other_engines(rows, n, engines);
+    int k = other_engines(rows, n, engines), limits = 0;
+    for (size_t i = 0; i < n; i++) limits |= rows[i].limit_ts > 0;
     fprintf(to, "\n#### ");
-    print_model(to, s, rows->model);
-    fprintf(to, ", %lld thread%s\n\n| test | tok/s | 95 %% interval | limit tok/s | share of the limit |",
-            (long long)rows->threads, rows->threads == 1 ? "" : "s");
+    report_model_text(to, s, rows->model);
+    fprintf(to, ", %lld thread%s\n\n| test | tok/s | 95 %% interval |%s", (long long)rows->threads,
+            rows->threads == 1 ? "" : "s", limits ? " limit tok/s | share of the limit |" : "");
     for (int i = 0; i < k; i++) {
         fprintf(to, " ");
         md_text(to, engines[i]);
         fprintf(to, " tok/s | ours ÷ theirs |");
     }
-    fprintf(to, "\n|---|--:|--:|--:|--:|");
+    fprintf(to, "\n|---|--:|--:|%s", limits ? "--:|--:|" : "");
     for (int i = 0; i < k; i++) fprintf(to, "--:|--:|");
     fprintf(to, "\n");
     for (size_t i = 0; i < n;) {
         size_t j = i;
         while (j < n && !strcmp(rows[j].test, rows[i].test)) j++;
-        print_test(to, rows + i, j - i, engines, k);
+        print_test(to, rows + i, j - i, engines, k, limits);
         i = j;
     }
     print_notes(to, rows, n);
@@ -264,7 +265,7 @@ static int print_protocol_here(FILE *to, const struct report_source *s) {
                 r->threads == 1 ? "" : "s");
         md_text(to, is_ours(r) ? "lfm2" : r->engine);
         fprintf(to, " | measured here | ");
-        print_model(to, s, r->model);
+        report_model_text(to, s, r->model);
         fprintf(to, " |");
         print_speeds4(to, speed);
         lines++;
@@ -317,6 +318,31 @@ static void print_ratio(FILE *to, const struct throughput_row *a, const struct t
     if (a->ci_lo > 0 && b->ci_lo > 0) fprintf(to, " (%.2f – %.2f)", a->ci_lo / b->ci_hi, a->ci_hi / b->ci_lo);
 }
 
+/* The four ratios of one engine with so many threads; nothing when there is none. */
+static void print_ratio_row(FILE *to, const struct report_source *s, const struct throughput_row *r,
+                            const struct model_row *lfm2, const struct model_row *qwen3) {
+    const struct throughput_row *a[PROTOCOL], *b[PROTOCOL];
+    int any = 0;
+    for (int t = 0; t < PROTOCOL; t++) {
+        a[t] = find_protocol(s, lfm2->name, r->engine, r->threads, t);
+        b[t] = a[t] ? counterpart(s, a[t], qwen3->name) : NULL;
+        any |= b[t] != NULL;
+    }
+    if (!any) return;
+    fprintf(to, "| **this machine**, %lld thread%s | ", (long long)r->threads, r->threads == 1 ? "" : "s");
+    md_text(to, is_ours(r) ? "lfm2" : r->engine);
+    fprintf(to, " | %s ÷ %s, measured here |", lfm2->name, qwen3->name);
+    for (int t = 0; t < PROTOCOL; t++) {
+        fprintf(to, " ");
+        if (b[t])
+            print_ratio(to, a[t], b[t]);
+        else
+            fprintf(to, "-");
+        fprintf(to, " |");
+    }
+    fprintf(to, "\n");
+}
+
 static void print_ratios_here(FILE *to, const struct report_source *s, const struct model_row *lfm2,
                               const struct model_row *qwen3) {
     for (size_t i = 0; i < s->n_speeds; i++) {
@@ -325,28 +351,17 @@ static void print_ratios_here(FILE *to, const struct report_source *s, const str
         for (size_t j = 0; j < i && first; j++)
             first = strcmp(s->speeds[j].model, r->model) || strcmp(s->speeds[j].engine, r->engine) ||
                     s->speeds[j].threads != r->threads;
-        if (!first) continue;
-        fprintf(to, "| **this machine**, %lld thread%s | ", (long long)r->threads,
-                r->threads == 1 ? "" : "s");
-        md_text(to, is_ours(r) ? "lfm2" : r->engine);
-        fprintf(to, " | %s ÷ %s, measured here |", lfm2->name, qwen3->name);
-        for (int t = 0; t < PROTOCOL; t++) {
-            const struct throughput_row *a = find_protocol(s, lfm2->name, r->engine, r->threads, t);
-            const struct throughput_row *b = a ? counterpart(s, a, qwen3->name) : NULL;
-            fprintf(to, " ");
-            if (b)
-                print_ratio(to, a, b);
-            else
-                fprintf(to, "-");
-            fprintf(to, " |");
-        }
-        fprintf(to, "\n");
+        if (first) print_ratio_row(to, s, r, lfm2, qwen3);
     }
 }
 
 static void print_ratios_by_length(FILE *to, const struct report_source *s, const struct model_row *lfm2,
                                    const struct model_row *qwen3) {
     char a[32], b[32];
+    int any = 0;
+    for (size_t i = 0; i < s->n_speeds; i++)
+        any |= !strcmp(s->speeds[i].model, lfm2->name) && counterpart(s, &s->speeds[i], qwen3->name) != NULL;
+    if (!any) return;
     fprintf(
         to,
         "\nThe same ratio for every test that both models ran (the interval is the widest that the two 95 %% "

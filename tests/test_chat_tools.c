@@ -176,7 +176,7 @@ static int fed(const char *err) {
     return n;
 }
 
-static struct buffer talk(const char *input, const char *tools, struct buffer *said) {
+static struct buffer talk(const char *input, const char *option, const char *value, struct buffer *said) {
     const char *in = write_text("in", input), *out = in_directory("out"), *err = in_directory("err");
     const char *const words[] = {"-m",
                                  in_directory("m.gguf"),
@@ -188,8 +188,8 @@ static struct buffer talk(const char *input, const char *tools, struct buffer *s
                                  "40",
                                  "-t",
                                  "1",
-                                 tools ? "--tools" : NULL,
-                                 tools,
+                                 option,
+                                 value,
                                  NULL};
     int code = run_command(cmd_chat, "chat", words, in, out, err);
     struct buffer errors = read_file(err);
@@ -202,14 +202,50 @@ Test(chat_tools, calls_are_shown_as_json_and_answered) {
     const char *tools = write_text("tools.json", "[{\"name\": \"f\", \"parameters\": {\"x\": \"integer\"}}]");
     struct buffer said, errors;
     write_scripted(in_directory("m.gguf"));
-    errors = talk("hello\n/tool {\"answer\": 2}\n", tools, &said);
+    errors = talk("hello\n/tool {\"answer\": 2}\n", "--tools", tools, &said);
     cr_expect_eq(count(errors.data, "tool call: {\"name\":\"f\",\"arguments\":{\"x\":1}}\n"), 2, "%s",
                  errors.data);
     cr_expect_str_eq(said.data, "[f(x=1)]\n[f(x=1)]\n");
     int with_tools = fed(errors.data);
     buffer_free(&said), buffer_free(&errors);
-    errors = talk("hello\n/tool {\"answer\": 2}\n", NULL, &said);
+    errors = talk("hello\n/tool {\"answer\": 2}\n", NULL, NULL, &said);
     cr_expect_lt(fed(errors.data), with_tools, "the list of tools is part of the prompt");
+    buffer_free(&said), buffer_free(&errors);
+}
+
+/* Tokens of the second question, when the first was answered with this text. */
+static int conversation_tokens(const char *answered) {
+    struct tokenizer *t;
+    struct tokens ids = {0};
+    struct chat_text text = {0};
+    struct buffer bos = {0};
+    struct error e = {0};
+    json_t *messages = json_array();
+    cr_assert_eq(tokenizer_open(&t, in_directory("m.gguf"), &e), OK, "%s", e.text);
+    tokenizer_bos_text(t, &bos);
+    struct chat_options o = {.bos = bos.n ? bos.data : NULL};
+    cr_assert_eq(chat_add(messages, "user", "hello", 5, &e), OK);
+    cr_assert_eq(chat_add(messages, "assistant", answered, strlen(answered), &e), OK);
+    cr_assert_eq(chat_add(messages, "user", "again", 5, &e), OK);
+    cr_assert_eq(chat_render(CHAT_LFM2, messages, NULL, &o, &text, &e), OK, "%s", e.text);
+    cr_assert_eq(chat_encode(t, &text, &ids, &e), OK, "%s", e.text);
+    int n = (int)ids.n;
+    tokens_free(&ids), chat_text_free(&text), buffer_free(&bos), json_decref(messages), tokenizer_close(t);
+    return n;
+}
+
+/* The session goes back to one token before the answer and is fed what was shown of it. */
+Test(chat_tools, the_conversation_holds_what_was_shown) {
+    struct buffer said, errors;
+    write_scripted(in_directory("m.gguf"));
+    errors = talk("hello\nagain\n", "--stop", "=1", &said);
+    cr_expect_str_eq(said.data, "[f(x\n[f(x\n");
+    cr_expect_eq(fed(errors.data), conversation_tokens("<|tool_call_start|>[f(x") + 1, "%s", errors.data);
+    cr_expect_neq(conversation_tokens("<|tool_call_start|>[f(x"),
+                  conversation_tokens("<|tool_call_start|>[f(x=1"));
+    buffer_free(&said), buffer_free(&errors);
+    errors = talk("hello\nagain\n", NULL, NULL, &said);
+    cr_expect_str_eq(said.data, "[f(x=1)]\n[f(x=1)]\n", "nothing is cut without a stop text");
     buffer_free(&said), buffer_free(&errors);
 }
 

@@ -515,15 +515,48 @@ Test(report, eight_sequences_stand_beside_one) {
     free(text);
 }
 
-Test(report, sections_without_data_say_so) {
+Test(report, what_a_record_lacks_is_left_out) {
+    static const char *const absent[] = {"Not in this record", "## Speed",          "## Kernels",
+                                         "## Limits",          "What quantisation", "| tok/s",
+                                         "this machine**, ",   "The same ratio",    "plots/prefill.svg"};
     char err[1024];
     add_parity(1);
     cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
     char *text = contents(page);
-    expect(text, "Not in this record; `lfm2 bench --record FILE` adds it.");
-    expect(text, "Not in this record; `lfm2 limits --record FILE` adds them.");
     expect(text, "has none of these four tests");
-    cr_assert_not(strstr(text, "plots/prefill.svg"));
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
+        cr_expect_not(strstr(text, absent[i]), "'%s' is on the page", absent[i]);
+    free(text);
+    add_threads(); /* 1, 2 and 4 threads, one model, no test of the protocol */
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    text = contents(page);
+    expect(text, "## Speed");
+    cr_expect_not(strstr(text, "measured here |"), "a row without a figure");
+    cr_expect_not(strstr(text, "The same ratio"), "a table without a row");
+    free(text);
+}
+
+Test(report, the_most_important_comes_first) {
+    char err[1024];
+    add_bench(50);
+    add_parity(1);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page), *rest = strstr(text, "## What was measured where");
+    cr_assert(rest && strstr(text, "## In short") < rest);
+    *rest = 0;
+    expect(text,
+           "| LFM2-8B-A1B, Q4_0, **synthetic weights** | prefill 512 tokens | 2 | **44.9** (40.4 – 49.4) | "
+           "50.0 % of int8 | **2.00** (1.90 – 2.10) llama.cpp b1 |");
+    expect(text, "| decode 100 tokens | 2 | **12.0** (10.8 – 13.2) | 50.0 % of read |");
+    expect(text, "**Agreement with the float32 reference**: LFM2-8B-A1B: pass.\n");
+    free(text);
+    add_threads(); /* 40 tok/s with one thread per CPU, 80 with more */
+    optimized = "another way";
+    add_parity(0);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    text = contents(page);
+    expect(text, "| prefill 512 tokens | 2 | **40.0** (");
+    expect(text, "LFM2-8B-A1B: **FAIL** in 1 of 2 ways of computing it.\n");
     free(text);
 }
 
