@@ -8,9 +8,10 @@
 #define COUNT(a) (int)(sizeof(a) / sizeof *(a))
 #define TABLE(name, type)                                                                                    \
     { name, type##_fields, COUNT(type##_fields), sizeof(struct type) }
-#define F(member) F64(THIS, member)
-#define I(member) I64(THIS, member)
-#define T(member) TEXT_FIELD(THIS, member)
+#define F(member)       F64(THIS, member)
+#define F_LATER(member) F64_LATER(THIS, member)
+#define I(member)       I64(THIS, member)
+#define T(member)       TEXT_FIELD(THIS, member)
 
 #define THIS model_row
 static const struct field model_row_fields[] = {
@@ -46,7 +47,7 @@ static const struct field limits_row_fields[] = {
 };
 #undef THIS
 #define THIS sample_row
-static const struct field sample_row_fields[] = {I(ns)};
+static const struct field sample_row_fields[] = {I(ns), F_LATER(read_gb_s), F_LATER(int8_gmac_s)};
 #undef THIS
 #define THIS noise_row
 static const struct field noise_row_fields[] = {T(name), I(samples), F(noise)};

@@ -128,9 +128,9 @@ Test(records, empty_table_and_name_given_twice) {
 }
 
 Test(records, a_failed_read_says_what) {
-    static const struct field missing[] = {F64(row, x), {"y", FIELD_F64, 0, 8}};
-    static const struct field other_kind[] = {{"n", FIELD_F64, 0, 8}};
-    static const struct field narrow[] = {{"name", FIELD_TEXT, 0, 4}};
+    static const struct field missing[] = {F64(row, x), {"y", FIELD_F64, 0, 8, 0}};
+    static const struct field other_kind[] = {{"n", FIELD_F64, 0, 8, 0}};
+    static const struct field narrow[] = {{"name", FIELD_TEXT, 0, 4, 0}};
     static const struct {
         struct table table;
         const char *says;
