@@ -23,12 +23,13 @@ static const struct field model_row_fields[] = {
 #undef THIS
 #define THIS throughput_row
 static const struct field throughput_row_fields[] = {
-    T(engine),   T(model),           T(test),           I(n_prompt),    I(n_gen),          I(n_depth),
-    I(n_batch),  I(threads),         I(seed),           I(repetitions), I(samples_first),  I(samples_count),
-    F(avg_ns),   F(stddev_ns),       F(avg_ts),         F(stddev_ts),   F(median_ts),      F(ci_lo),
-    F(ci_hi),    F(bytes_per_token), F(macs_per_token), F(limit_ts),    F(share_of_limit), T(limited_by),
-    I(peak_rss), I(load_ns),         I(first_token_ns), T(kernels),     T(output_sha256),  I(output_same),
-    F(ratio),    F(ratio_lo),        F(ratio_hi),
+    T(engine),         T(model),         T(test),           I(n_prompt),       I(n_gen),
+    I(n_depth),        I(n_batch),       I(threads),        I(seed),           I(repetitions),
+    I(samples_first),  I(samples_count), F(avg_ns),         F(stddev_ns),      F(avg_ts),
+    F(stddev_ts),      F(median_ts),     F(ci_lo),          F(ci_hi),          F(bytes_per_token),
+    F(macs_per_token), F(limit_ts),      F(share_of_limit), F_LATER(share_lo), F_LATER(share_hi),
+    T(limited_by),     I(peak_rss),      I(load_ns),        I(first_token_ns), T(kernels),
+    T(output_sha256),  I(output_same),   F(ratio),          F(ratio_lo),       F(ratio_hi),
 };
 #undef THIS
 #define THIS kernel_row
