@@ -42,23 +42,26 @@ run_one() { # NAME
     echo "$name: the input is $build/$name-*, the log $log"
 }
 
-# Of libFuzzer's control file of a merge: what each file reaches. Takes, again and again, the file that adds most
-# per byte, until nothing is added or the room is used.
+# Of libFuzzer's control file of a merge: the edges each file reaches, and how often. Takes, again and again, the
+# file that adds most, edges before counts, until nothing is added or the room is used.
 cover() { # CONTROL ROOM
     awk -v room="$2" '
         NR == 1 { n = $1 } NR > 2 && NR <= n + 2 { file[NR - 3] = $0 }
         $1 == "STARTED" { size[$2] = $3 }
-        $1 == "FT" { for (i = 3; i <= NF; i++) { reach[$2] = reach[$2] " " $i } }
+        $1 == "FT" { for (i = 3; i <= NF; i++) reach[$2] = reach[$2] " " $i }
+        $1 == "COV" { for (i = 3; i <= NF; i++) reach[$2] = reach[$2] " edge" $i }
         END {
             while (1) {
                 best = -1; most = 0
                 for (f in reach) {
                     if (size[f] > room) { delete reach[f]; continue }
                     k = split(reach[f], feature, " "); fresh = 0; rest = ""
-                    for (i = 1; i <= k; i++) if (!(feature[i] in have)) { fresh++; rest = rest " " feature[i] }
+                    for (i = 1; i <= k; i++) if (!(feature[i] in have)) {
+                        fresh += feature[i] ~ /^edge/ ? 20 : 1; rest = rest " " feature[i]
+                    }
                     if (!fresh) { delete reach[f]; continue }
                     reach[f] = rest
-                    if (fresh / (size[f] + 64) > most) { most = fresh / (size[f] + 64); best = f }
+                    if (fresh / (size[f] + 1000) > most) { most = fresh / (size[f] + 1000); best = f }
                 }
                 if (best < 0 || ++taken > 40) break
                 k = split(reach[best], feature, " ")
@@ -77,7 +80,7 @@ minimize() { # NAME
     local kept=$build/merged/$name.kept
     rm -rf "$kept"
     mkdir "$kept"
-    cover "$control" "${ROOM:-24000}" | while read -r file; do cp "$file" "$kept/$(sha1sum <"$file" | head -c 12)"; done
+    cover "$control" "$([ "$name" = gguf ] && echo 60000 || echo 24000)" | while read -r file; do cp "$file" "$kept/$(sha1sum <"$file" | head -c 12)"; done
     find "$to" -type f ! -name 'finding-*' -delete
     cp "$kept"/* "$to"/
     echo "$name: $(ls "$to" | wc -l) inputs, $(cat "$to"/* | wc -c) bytes"

@@ -10,7 +10,7 @@
 #include "data/buffer.h"
 #include "tests/fuzz.h"
 
-enum { MAX_INPUT = 1 << 20 };
+enum { LARGEST = 1 << 20 };
 
 static int replay(const struct fuzzer *f) {
     char folder[64], path[400];
@@ -21,7 +21,7 @@ static int replay(const struct fuzzer *f) {
         if (file->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "%s/%s", folder, file->d_name);
         FILE *in = fopen(path, "rb");
-        static uint8_t bytes[MAX_INPUT];
+        static uint8_t bytes[LARGEST];
         size_t size = in ? fread(bytes, 1, sizeof bytes, in) : 0;
         cr_assert(in && fclose(in) == 0, "%s", path);
         /* A block of its own, so that a sanitizer sees the end. */
