@@ -26,7 +26,7 @@ LIB_SRC  := $(wildcard data/*.c reference/*.c optimized/*.c)
 CMD_SRC  := lfm2.c $(wildcard bench/*.c eval/*.c eval/tasks/*.c)
 # tests/ files without a Criterion include are shared with the program (kernel cases, checks).
 TEST_SRC := $(wildcard tests/test_*.c)
-FUZZ_SRC := $(wildcard tests/fuzz_*.c)
+FUZZ_SRC := $(wildcard tests/libfuzzer*.c)
 SHIM_SRC := $(wildcard tests/shim_*.c)
 CASE_SRC := $(filter-out $(TEST_SRC) $(FUZZ_SRC) $(SHIM_SRC),$(wildcard tests/*.c))
 SHIMS    := $(patsubst tests/%.c,$(BUILD)/%.so,$(SHIM_SRC))
@@ -37,7 +37,7 @@ MODEL        ?= lfm2-8b-a1b
 BESIDE       ?= qwen3-1.7b
 MODELS       ?= models
 PYTHON       ?= python3
-FUZZ_SECONDS ?= 60
+FUZZ_TIME    ?= 60
 
 # And `make quality`.
 QUALITY_MODEL ?= data/tiny
@@ -119,12 +119,10 @@ mutants: $(BUILD)/lfm2-tests ## mistakes put into a copy of the sources must fai
 golden: ## record data/golden/ anew with Hugging Face Transformers (PYTHON=, see data/golden/requirements.txt)
 	$(PYTHON) data/golden/make_golden.py
 
-fuzz: lfm2 ## feed damaged files to every reader for FUZZ_SECONDS each (clang's libFuzzer), in build-fuzz/
-	@mkdir -p build-fuzz/fuzz_model.seeds
-	@for a in tiny-lfm2moe tiny-lfm2 tiny-qwen3; do f=build-fuzz/fuzz_model.seeds/$$a.gguf; \
-	    [ -f $$f ] || ./lfm2 synth --arch $$a --type q4_0 -o $$f >/dev/null; done
-	@$(MAKE) --no-print-directory run-fuzz CC=clang BUILD=build-fuzz OPT='-O1 -g' \
+fuzz: ## feed damaged input to every reader for FUZZ_TIME seconds each (clang's libFuzzer), and add it to tests/fuzz.csv
+	@$(MAKE) --no-print-directory build-fuzz/fuzz CC=clang BUILD=build-fuzz OPT='-O1 -g' \
 	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
+	@bash tests/fuzz.sh run build-fuzz $(FUZZ_TIME) tests/fuzz.csv
 
 tsan: ## the engines' and the tokenizer's tests under ThreadSanitizer, in build-tsan/
 	@$(MAKE) --no-print-directory build-tsan/lfm2 build-tsan/lfm2-tests BUILD=build-tsan SAN=-fsanitize=thread \
@@ -194,16 +192,10 @@ $(BUILD)/shim_%.so: tests/shim_%.c Makefile
 	@echo "  CC      $<"
 	@$(CC) $(CPPFLAGS) $(CSTD) -O1 -g -fPIC -shared $(WARN) $< -o $@ -ldl
 
-$(BUILD)/fuzz_%: $(BUILD)/tests/fuzz_%.o $(call objects,$(filter-out lfm2.c,$(CMD_SRC)) $(CASE_SRC)) $(BUILD)/liblfm2.a
+# One program for all fuzzers, with what they read and nothing else: a small one starts and counts faster.
+$(BUILD)/fuzz: $(call objects,$(FUZZ_SRC) bench/base_file.c eval/extract.c eval/pystr.c) $(BUILD)/libcases.a $(BUILD)/liblfm2.a
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
-
-.PHONY: run-fuzz
-run-fuzz: $(patsubst tests/%.c,$(BUILD)/%,$(FUZZ_SRC))
-	@for f in $^; do echo "$$f, $(FUZZ_SECONDS) s"; mkdir -p $$f.corpus $$f.seeds; \
-	    $$f -max_total_time=$(FUZZ_SECONDS) -max_len=8000000 -artifact_prefix=$$f. $$f.corpus $$f.seeds 2>$$f.log || \
-	    { tail -40 $$f.log; echo "make fuzz: $$f failed; the input lies beside it, the log is $$f.log"; exit 1; }; done
-	@echo "make fuzz: nothing found ($(words $^) readers: $(notdir $^)); logs are $(BUILD)/*.log"
 
 ifneq ($(MPI),no)
 $(BUILD)/eval/share.o: CPPFLAGS += -DHAVE_MPI $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(MPI)))

@@ -8,6 +8,7 @@
 #include "bench/baseline.h"
 #include "bench/clock.h"
 #include "bench/cmd.h"
+#include "bench/gauge.h"
 #include "bench/limits.h"
 #include "bench/machine.h"
 #include "bench/progress.h"
@@ -53,6 +54,7 @@ struct bench_command {
     struct progress progress;
     char notes[4096]; /* what was left out, one per line */
     struct rows model_rows, throughput, limits, samples, comparison;
+    struct gauge *gauge; /* while tests run */
 };
 
 /* Takes the next of a list separated by commas; returns 0 at its end. */
@@ -257,6 +259,12 @@ static enum status measure_limits(struct bench_command *c, int threads, struct e
     return c->no_limits ? OK : limits_measure(&o, &c->limits, &c->samples, e);
 }
 
+static enum status gauge_now(void *arg, double seconds, double *read_gb_s, double *int8_gmac_s,
+                             struct error *e) {
+    struct bench_command *c = arg;
+    return gauge_measure(c->gauge, seconds, read_gb_s, int8_gmac_s, e);
+}
+
 static enum status run_with(struct bench_command *c, int threads, int batch, struct error *e) {
     double elapsed = (double)(now_ns() - c->started) * 1e-9;
     int least = c->preset ? c->preset->min_repetitions : 3;
@@ -279,9 +287,17 @@ static enum status run_with(struct bench_command *c, int threads, int batch, str
         .arg = c,
     };
     TRY(measure_limits(c, threads, e));
-    TRY(throughput_run(&o, c->subjects, c->n_subjects, &c->throughput, &c->samples, e));
-    /* The limits once more: a machine shared with others may have changed meanwhile. The better of both
-     * counts. */
+    struct error cannot;
+    if (!c->no_limits && !gauge_open(&c->gauge, threads, c->cpu_mask, &cannot))
+        o.gauge = gauge_now;
+    else if (!c->no_limits)
+        say(c, cannot.text);
+    enum status status = throughput_run(&o, c->subjects, c->n_subjects, &c->throughput, &c->samples, e);
+    gauge_close(c->gauge);
+    c->gauge = NULL;
+    if (status) return status;
+    /* The limits once more, for the table of limits and for tests that nothing could be measured beside: the
+     * better of both counts. */
     TRY(measure_limits(c, threads, e));
     for (int i = 0; i < c->n_models; i++)
         throughput_limits(&c->throughput, ((struct model_row *)c->model_rows.data)[i].name, c->model_list[i],
@@ -429,7 +445,8 @@ int cmd_bench(int argc, char **argv) {
          "minutes\nsmoke: a few tokens"},
         {"--max-seconds", OPTION_FLOAT, &c.max_seconds, "SECONDS",
          "fewer repetitions (at least 3), then fewer tests, to end in time"},
-        {"--no-limits", OPTION_FLAG, &c.no_limits, NULL, "do not measure the machine before and after"},
+        {"--no-limits", OPTION_FLAG, &c.no_limits, NULL,
+         "do not measure the machine before, beside and after"},
         {"--peer", OPTION_TEXT, &c.peers, "PATH",
          "a llama-bench of llama.cpp or ik_llama.cpp, run interleaved"},
         {"--against", OPTION_TEXT, &c.against, "PATH",

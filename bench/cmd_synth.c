@@ -4,6 +4,7 @@
 #include <unistd.h>
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bench/cmd.h"
 #include "data/synth.h"

@@ -108,7 +108,7 @@ static enum status add(struct measurement *m, struct limits_row *row, double wor
     row->samples_first = (int64_t)m->samples->n;
     row->samples_count = n;
     for (int i = 0; i < n; i++) {
-        struct sample_row s = {ns[i]};
+        struct sample_row s = {.ns = ns[i]};
         rate[i] = work / (double)ns[i]; /* per ns: giga per second */
         if (rows_add(m->samples, &samples_table, &s)) return fail(e, ERR_MEMORY, "limits: out of memory");
     }
@@ -146,16 +146,16 @@ static enum status measure_peak(struct measurement *m, struct gang *g, const str
 }
 
 /* Whether quick measurement takes this row: the last usable one of its name, int8 only. */
-static int is_last_int8(const struct measurement *m, int at) {
+static int is_last_int8(unsigned features, int at) {
     if (strcmp(peaks[at].name, "int8") != 0) return 0;
     for (int i = at + 1; i < n_peaks; i++)
-        if (strcmp(peaks[i].name, "int8") == 0 && !(peaks[i].needs & ~m->features)) return 0;
+        if (strcmp(peaks[i].name, "int8") == 0 && !(peaks[i].needs & ~features)) return 0;
     return 1;
 }
 
 static int takes_peak(const struct measurement *m, int at) {
     if (peaks[at].needs & ~m->features) return 0;
-    return m->o->quick ? is_last_int8(m, at) : 1;
+    return m->o->quick ? is_last_int8(m->features, at) : 1;
 }
 
 /* ---- reading ---- */
@@ -285,6 +285,60 @@ enum status limits_measure(const struct limits_options *o, struct rows *limits, 
     TRY(measure_with(&m, threads, e));
     mark_best(limits, first);
     return OK;
+}
+
+/* ---- a stand ---- */
+
+struct limits_stand {
+    struct gang gang;
+    struct read_job read;
+    struct peak_job peak;
+};
+
+enum status limits_stand_open(struct limits_stand **out, int threads, unsigned cpu_mask, struct error *e) {
+    const size_t bytes = set_bytes[N_SETS - 1];
+    const unsigned features = cpu_features() & (cpu_mask ? cpu_mask : ~0u);
+    *out = NULL;
+    if (bytes + bytes / 8 > free_memory() || threads > MAX_THREADS)
+        return fail(e, ERR_MEMORY, "limits: no memory for %zu bytes to read", bytes);
+    struct limits_stand *s = calloc(1, sizeof *s);
+    char *set = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!s || set == MAP_FAILED || gang_open(&s->gang, threads, e)) {
+        if (set != MAP_FAILED) munmap(set, bytes);
+        free(s);
+        return fail(e, ERR_MEMORY, "limits: no memory or threads for %zu bytes to read", bytes);
+    }
+    madvise(set, bytes, MADV_HUGEPAGE);
+    for (int i = 0; i < n_readers; i++)
+        if (!(readers[i].needs & ~features)) s->read.reader = &readers[i];
+    for (int i = 0; i < n_peaks; i++)
+        if (!(peaks[i].needs & ~features) && is_last_int8(features, i)) s->peak.peak = &peaks[i];
+    s->read.set = set;
+    s->read.bytes = bytes;
+    gang_run(&s->gang, fill_job, &s->read);
+    s->peak.iterations = 4096;
+    while (gang_run(&s->gang, peak_job, &s->peak) < 10000000 && s->peak.iterations < INT64_C(1) << 40)
+        s->peak.iterations *= 2;
+    *out = s;
+    return OK;
+}
+
+/* Passes of a job until its share of the time is over; passes per nanosecond. */
+static double pace(struct limits_stand *s, void (*job)(void *arg, int index, int threads), void *arg,
+                   double seconds) {
+    int64_t ns = 0;
+    int passes = 0;
+    while (passes == 0 || (double)ns < seconds * 1e9) {
+        ns += gang_run(&s->gang, job, arg);
+        passes++;
+    }
+    return passes / (double)ns;
+}
+
+void limits_stand_run(struct limits_stand *s, double seconds, double *read_gb_s, double *int8_gmac_s) {
+    *read_gb_s = pace(s, read_job, &s->read, 0.8 * seconds) * (double)s->read.bytes;
+    *int8_gmac_s = pace(s, peak_job, &s->peak, 0.2 * seconds) * (double)s->peak.iterations *
+                   s->peak.peak->macs * s->gang.threads;
 }
 
 double limits_best(const struct rows *limits, const char *name, int threads) {

@@ -24,4 +24,11 @@ enum status limits_measure(const struct limits_options *o, struct rows *limits, 
  * measured. For "read" the largest set counts. */
 double limits_best(const struct rows *limits, const char *name, int threads);
 
+/* The same loops to be run again and again: 0.9 GB to read and the strongest int8 row, on `threads` pinned
+ * threads. ERR_MEMORY also when that much memory is not free. limits_stand_run takes about `seconds` and at
+ * least one pass. */
+struct limits_stand;
+enum status limits_stand_open(struct limits_stand **out, int threads, unsigned cpu_mask, struct error *e);
+void limits_stand_run(struct limits_stand *s, double seconds, double *read_gb_s, double *int8_gmac_s);
+
 #endif

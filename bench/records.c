@@ -8,9 +8,10 @@
 #define COUNT(a) (int)(sizeof(a) / sizeof *(a))
 #define TABLE(name, type)                                                                                    \
     { name, type##_fields, COUNT(type##_fields), sizeof(struct type) }
-#define F(member) F64(THIS, member)
-#define I(member) I64(THIS, member)
-#define T(member) TEXT_FIELD(THIS, member)
+#define F(member)       F64(THIS, member)
+#define F_LATER(member) F64_LATER(THIS, member)
+#define I(member)       I64(THIS, member)
+#define T(member)       TEXT_FIELD(THIS, member)
 
 #define THIS model_row
 static const struct field model_row_fields[] = {
@@ -22,12 +23,13 @@ static const struct field model_row_fields[] = {
 #undef THIS
 #define THIS throughput_row
 static const struct field throughput_row_fields[] = {
-    T(engine),   T(model),           T(test),           I(n_prompt),    I(n_gen),          I(n_depth),
-    I(n_batch),  I(threads),         I(seed),           I(repetitions), I(samples_first),  I(samples_count),
-    F(avg_ns),   F(stddev_ns),       F(avg_ts),         F(stddev_ts),   F(median_ts),      F(ci_lo),
-    F(ci_hi),    F(bytes_per_token), F(macs_per_token), F(limit_ts),    F(share_of_limit), T(limited_by),
-    I(peak_rss), I(load_ns),         I(first_token_ns), T(kernels),     T(output_sha256),  I(output_same),
-    F(ratio),    F(ratio_lo),        F(ratio_hi),
+    T(engine),         T(model),         T(test),           I(n_prompt),       I(n_gen),
+    I(n_depth),        I(n_batch),       I(threads),        I(seed),           I(repetitions),
+    I(samples_first),  I(samples_count), F(avg_ns),         F(stddev_ns),      F(avg_ts),
+    F(stddev_ts),      F(median_ts),     F(ci_lo),          F(ci_hi),          F(bytes_per_token),
+    F(macs_per_token), F(limit_ts),      F(share_of_limit), F_LATER(share_lo), F_LATER(share_hi),
+    T(limited_by),     I(peak_rss),      I(load_ns),        I(first_token_ns), T(kernels),
+    T(output_sha256),  I(output_same),   F(ratio),          F(ratio_lo),       F(ratio_hi),
 };
 #undef THIS
 #define THIS kernel_row
@@ -46,7 +48,7 @@ static const struct field limits_row_fields[] = {
 };
 #undef THIS
 #define THIS sample_row
-static const struct field sample_row_fields[] = {I(ns)};
+static const struct field sample_row_fields[] = {I(ns), F_LATER(read_gb_s), F_LATER(int8_gmac_s)};
 #undef THIS
 #define THIS noise_row
 static const struct field noise_row_fields[] = {T(name), I(samples), F(noise)};

@@ -53,7 +53,10 @@ struct throughput_row {
     double bytes_per_token; /* read per decoded token at the test's mean depth, keys and values included */
     double macs_per_token;  /* per token of the test, attention at its mean depth included */
     double limit_ts;        /* what this machine's measured limits allow; 0: not measured */
-    double share_of_limit;  /* median_ts / limit_ts */
+    double share_of_limit;  /* median_ts / limit_ts; where limits were measured beside each repetition, the
+                             * median  of the repetitions' own shares, and limit_ts that of their limits */
+    double share_lo,
+        share_hi;           /* its 95 % interval; 0: the limits were measured before and after the run only */
     char limited_by[16];    /* "read" or "int8": which limit it is */
     int64_t peak_rss;       /* bytes this model on this engine had resident at most; 0 for peers */
     int64_t load_ns;        /* model_open and engine->open; 0 for peers */
@@ -117,6 +120,8 @@ struct comparison_row {
 /* All repetitions of a run, in ns; rows point into it by first and count. */
 struct sample_row {
     int64_t ns;
+    double read_gb_s,
+        int8_gmac_s; /* of a throughput sample: what the machine could do around it; 0: not measured */
 };
 
 extern const struct table models_table, throughput_table, kernels_table, limits_table, samples_table,

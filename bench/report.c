@@ -189,15 +189,19 @@ static void print_speed(FILE *to, const struct report_source *s, const char *pre
     print_figure(to, s, FIGURE_PREFILL, prefix, "Prefill speed against prompt length");
     print_figure(to, s, FIGURE_DECODE, prefix, "Decode speed against context");
     print_figure(to, s, FIGURE_SHARE, prefix, "Share of the machine's limit");
-    fprintf(to,
-            "`ppN`: tokens per second while reading a prompt of N tokens; `tgN`: while decoding N tokens "
-            "one by one; "
-            "`@ dM`: after M tokens of context. Medians over repetitions with a 95 %% bootstrap "
-            "interval. Limit: what "
-            "this machine's own measured read bandwidth or int8 peak (below) allows for the bytes and "
-            "multiply-accumulates of a token, whichever is less. The limits are measured before and after "
-            "each run, not during it: on a machine whose memory other work shares, a share above 100 %% says "
-            "that memory was slower then than during the test.\n");
+    fprintf(
+        to,
+        "`ppN`: tokens per second while reading a prompt of N tokens; `tgN`: while decoding N tokens "
+        "one by one; "
+        "`@ dM`: after M tokens of context. Medians over repetitions with a 95 %% bootstrap "
+        "interval. Limit: what "
+        "this machine's own measured read bandwidth or int8 peak allows for the bytes and "
+        "multiply-accumulates of a token, whichever is less. Memory that other work shares has another speed "
+        "every second, so the limits are measured right before and after each repetition, and the share is "
+        "the "
+        "median of the repetitions' own shares, with its interval; without an interval: measured before and "
+        "after "
+        "the whole run only, and above 100 %% memory was slower then than during the test.\n");
     print_why(to, s, prefix);
     report_speeds(to, s);
     fprintf(to, "\n");
@@ -354,7 +358,7 @@ static void print_limits(FILE *to, const struct report_source *s) {
         print_limits_table(to, s->limits, s->n_limits);
     }
     if (s->n_bench_limits) {
-        fprintf(to, "Measured before and after the speeds above, whose shares refer to the better of both:");
+        fprintf(to, "Measured before and after the speeds above:");
         print_limits_table(to, s->bench_limits, s->n_bench_limits);
     }
 }

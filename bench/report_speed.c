@@ -76,7 +76,10 @@ static void print_test(FILE *to, const struct throughput_row *rows, size_t n, co
     } else {
         fprintf(to, " | - | - |");
     }
-    if (ours && ours->limit_ts > 0)
+    if (ours && ours->share_hi > 0)
+        fprintf(to, " %s | %.0f %% of %s (%.0f – %.0f) |", md_rate(b, ours->limit_ts),
+                100 * ours->share_of_limit, ours->limited_by, 100 * ours->share_lo, 100 * ours->share_hi);
+    else if (ours && ours->limit_ts > 0)
         fprintf(to, " %s | %.1f %% of %s |", md_rate(b, ours->limit_ts), 100 * ours->share_of_limit,
                 ours->limited_by);
     else if (limits)

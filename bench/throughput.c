@@ -34,6 +34,7 @@ struct entry {
     struct runner *runner;
     struct peer *peer; /* NULL: the runner itself */
     int64_t ns[MAX_REPETITIONS];
+    double read[MAX_REPETITIONS], int8[MAX_REPETITIONS]; /* limits around each; 0: not measured */
     int n, broken;
     char sha256[SHA256_HEX];
     int output_same;
@@ -47,6 +48,8 @@ struct bench {
     int n_entries;
     int64_t deadline;  /* ns; 0: none */
     int64_t reload_ns; /* what starting a peer takes, about */
+    int gauge_failed;
+    double read, int8; /* the latest limits; 0: none that still counts */
 };
 
 /* ---- memory ---- */
@@ -195,8 +198,8 @@ static enum status time_parallel(struct runner *r, const struct bench_test *t, i
     return OK;
 }
 
+/* From where go_to_depth went. */
 static enum status time_runner(struct runner *r, const struct bench_test *t, int64_t *ns, struct error *e) {
-    TRY(go_to_depth(r, t->n_depth, e));
     if (bench_test_sequences(t) > 1) return time_parallel(r, t, ns, e);
     const int32_t *ids = r->ids + t->n_depth;
     int64_t t0 = now_ns(), t1 = t0;
@@ -235,19 +238,45 @@ static void time_peer(struct bench *b, struct entry *x, const struct bench_test 
     say(b, line);
 }
 
-static enum status time_entry(struct bench *b, struct entry *x, const struct bench_test *t, struct error *e) {
+/* A tenth of what is timed: enough to see the same disturbances, little enough not to double the time. */
+static double gauge_seconds(double test_ns) {
+    return fmin(fmax(0.1e-9 * test_ns, 0.1), 1);
+}
+
+static void gauge(struct bench *b, double seconds) {
+    struct error e;
+    if (!b->o->gauge || b->gauge_failed || !b->o->gauge(b->o->arg, seconds, &b->read, &b->int8, &e)) return;
+    b->gauge_failed = 1;
+    b->read = b->int8 = 0;
+    say(b, e.text);
+}
+
+static enum status time_ours(struct entry *x, const struct bench_test *t, struct error *e) {
     char hash[65];
-    if (b->o->delay > 0) usleep((useconds_t)(b->o->delay * 1e6));
-    if (x->peer) {
-        time_peer(b, x, t);
-        return OK;
-    }
     TRY(time_runner(x->runner, t, &x->ns[x->n], e));
     TRY(check_finite(x->runner, t, e));
     hash_logits(x->runner, t, hash);
     x->output_same = x->n == 0 || (x->output_same && strcmp(hash, x->sha256) == 0);
     memcpy(x->sha256, hash, sizeof hash);
     x->n++;
+    return OK;
+}
+
+static enum status time_entry(struct bench *b, struct entry *x, const struct bench_test *t, struct error *e) {
+    int before = x->n;
+    if (b->o->delay > 0) usleep((useconds_t)(b->o->delay * 1e6));
+    TRY(x->peer ? OK : go_to_depth(x->runner, t->n_depth, e)); /* not timed, and it may take long */
+    double seconds = gauge_seconds(before ? (double)x->ns[before - 1] : 0);
+    if (b->read <= 0 || x->peer || t->n_depth) gauge(b, seconds);
+    double read = b->read, int8 = b->int8;
+    if (x->peer)
+        time_peer(b, x, t);
+    else
+        TRY(time_ours(x, t, e));
+    if (x->n == before) return OK;
+    gauge(b, gauge_seconds((double)x->ns[before]));
+    x->read[before] = b->read > 0 ? (read + b->read) / 2 : 0;
+    x->int8[before] = b->read > 0 ? (int8 + b->int8) / 2 : 0;
     return OK;
 }
 
@@ -266,6 +295,23 @@ static void describe_rates(struct throughput_row *row, const struct entry *x, co
     row->stddev_ts = stddev(ts, x->n);
     struct interval m = median_interval(ts, x->n, seed);
     row->median_ts = m.mid, row->ci_lo = m.lo, row->ci_hi = m.hi;
+}
+
+/* Each repetition as a share of what the machine could do around it. */
+static void describe_share(struct throughput_row *row, const struct entry *x, const struct bench_test *t,
+                           uint64_t seed) {
+    double limit[MAX_REPETITIONS], share[MAX_REPETITIONS];
+    const char *by = "";
+    for (int i = 0; i < x->n; i++) {
+        limit[i] = test_limit(x->runner->subject->model, t, x->read[i], x->int8[i], &by);
+        if (limit[i] <= 0) return;
+        share[i] = 1e9 * bench_test_tokens(t) / (double)x->ns[i] / limit[i];
+    }
+    struct interval m = median_interval(share, x->n, seed);
+    row->limit_ts = median(limit, x->n);
+    row->share_of_limit = m.mid, row->share_lo = m.lo, row->share_hi = m.hi;
+    test_limit(x->runner->subject->model, t, median(x->read, x->n), median(x->int8, x->n), &by);
+    snprintf(row->limited_by, sizeof row->limited_by, "%s", by);
 }
 
 /* Ours over theirs in speed is theirs over ours in time. Pairs are the two's same repetitions. */
@@ -305,6 +351,7 @@ static enum status store(const struct bench *b, const struct entry *x, const str
     row.bytes_per_token = cost.bytes / bench_test_tokens(t);
     row.macs_per_token = cost.macs / bench_test_tokens(t);
     describe_rates(&row, x, t, b->o->seed);
+    describe_share(&row, x, t, b->o->seed);
     if (x->peer)
         describe_ratio(&row, ours, x, b->o->seed);
     else {
@@ -317,7 +364,7 @@ static enum status store(const struct bench *b, const struct entry *x, const str
         memcpy(row.kernels, x->runner->kernels, sizeof row.kernels);
     }
     for (int i = 0; i < x->n; i++)
-        if (rows_add(samples, &samples_table, &(struct sample_row){x->ns[i]}))
+        if (rows_add(samples, &samples_table, &(struct sample_row){x->ns[i], x->read[i], x->int8[i]}))
             return fail(e, ERR_MEMORY, "bench: out of memory");
     return rows_add(throughput, &throughput_table, &row) ? fail(e, ERR_MEMORY, "bench: out of memory") : OK;
 }
@@ -326,7 +373,7 @@ void throughput_limits(struct rows *throughput, const char *name, const struct m
                        double read, double int8) {
     struct throughput_row *row = throughput->data;
     for (size_t i = 0; i < throughput->n; i++, row++) {
-        if (strcmp(row->model, name) != 0 || row->threads != threads) continue;
+        if (strcmp(row->model, name) != 0 || row->threads != threads || row->share_hi > 0) continue;
         const char *parallel = strstr(row->test, " x"); /* as bench_test_name writes it */
         int sequences = parallel ? atoi(parallel + 2) : 1;
         struct bench_test t = {(int)row->n_prompt, (int)row->n_gen / sequences, (int)row->n_depth, sequences};
@@ -349,6 +396,7 @@ static void estimate(const struct bench *b, const struct bench_test *t, double *
             *each += 2 * one + t->n_depth * r->prefill_ns + (double)b->reload_ns; /* it warms up each time */
         else {
             *each += one + b->o->delay * 1e9;
+            if (b->o->gauge) *each += 1e9 * gauge_seconds(one);
             if (t->n_depth > r->snapshot.position)
                 *once += (t->n_depth - r->snapshot.position) * r->prefill_ns;
         }

@@ -34,17 +34,22 @@ struct throughput_options {
     unsigned cpu_mask;
     struct peer *peers; /* run on the file of every model, beside its first engine */
     int n_peers;
+    /* Measures the machine's limits for about so many seconds, before and after each repetition; NULL: not
+     * measured. A failure ends the measuring of limits, not the run. */
+    enum status (*gauge)(void *arg, double seconds, double *read_gb_s, double *int8_gmac_s, struct error *e);
     /* share: of the work, 0..1; NULL: not called. say: one line about something left out or failed. */
     void (*progress)(void *arg, double share, const char *what);
     void (*say)(void *arg, const char *line);
     void *arg;
 };
 
-/* Appends throughput and sample rows; limits and their shares are added by throughput_limits. */
+/* Appends throughput and sample rows. Limits and shares are filled where they were gauged beside the
+ * repetitions; throughput_limits does it for the others. */
 enum status throughput_run(const struct throughput_options *o, const struct subject *subjects, int n_subjects,
                            struct rows *throughput, struct rows *samples, struct error *e);
 
-/* Fills limit_ts, limited_by and share_of_limit of the rows of this name with this many threads. */
+/* Fills limit_ts, limited_by and share_of_limit of the rows of this name with this many threads that have
+ * none yet. */
 void throughput_limits(struct rows *throughput, const char *name, const struct model *m, int threads,
                        double read, double int8);
 

@@ -76,6 +76,8 @@ static json_t *row_object(const struct context *c, const struct throughput_row *
     number(o, "macs_per_token", r->macs_per_token);
     number(o, "limit_ts", r->limit_ts);
     number(o, "share_of_limit", r->share_of_limit);
+    number(o, "share_lo", r->share_lo);
+    number(o, "share_hi", r->share_hi);
     text(o, "limited_by", r->limited_by);
     integer(o, "peak_rss", r->peak_rss);
     integer(o, "load_ns", r->load_ns);
@@ -194,7 +196,11 @@ static void md_cells(const struct context *c, const struct throughput_row *r, ch
     snprintf(cell[5], 96, "%s", r->test);
     snprintf(cell[6], 96, "%.2f ± %.2f", r->avg_ts, r->stddev_ts);
     snprintf(cell[7], 96, "%.2f (%.2f to %.2f)", r->median_ts, r->ci_lo, r->ci_hi);
-    if (r->limit_ts > 0) snprintf(cell[8], 96, "%.0f %% %s", 100 * r->share_of_limit, r->limited_by);
+    if (r->share_hi > 0)
+        snprintf(cell[8], 96, "%.0f %% %s (%.0f to %.0f)", 100 * r->share_of_limit, r->limited_by,
+                 100 * r->share_lo, 100 * r->share_hi);
+    else if (r->limit_ts > 0)
+        snprintf(cell[8], 96, "%.0f %% %s", 100 * r->share_of_limit, r->limited_by);
     if (r->ratio > 0) snprintf(cell[9], 96, "%.2f (%.2f to %.2f)", r->ratio, r->ratio_lo, r->ratio_hi);
 }
 

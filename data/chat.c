@@ -108,7 +108,7 @@ void chat_add_answer(struct chat_text *c, const char *text, size_t n) {
             break;
         }
     }
-    chat_add_literal(c, text + start, n - start);
+    if (start < n) chat_add_literal(c, text + start, n - start); /* no text may be NULL */
 }
 
 enum status chat_encode(const struct tokenizer *t, const struct chat_text *c, struct tokens *out,

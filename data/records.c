@@ -469,6 +469,7 @@ static enum status check_fields(const struct records *f, const char *where, hid_
     for (int i = 0; i < t->n_fields; i++) {
         const struct field *field = &t->fields[i];
         int at = H5Tget_member_index(type, field->name);
+        if (at < 0 && field->later) continue;
         if (at < 0)
             return fail(e, ERR_FORMAT, "%s: %s: field %s: found nothing, expected %s", f->path, where,
                         field->name, kinds[field->kind]);

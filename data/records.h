@@ -16,15 +16,18 @@ struct field {
     const char *name;
     enum field_kind kind;
     size_t offset, size; /* in the C struct; size of FIELD_TEXT with its NUL */
+    int later;           /* 1: added after records were written; reads as 0 where a file does not have it */
 };
 
 /* One field of a table's struct, named as its member. */
 #define F64(type, member)                                                                                    \
-    { #member, FIELD_F64, offsetof(struct type, member), sizeof(double) }
+    { #member, FIELD_F64, offsetof(struct type, member), sizeof(double), 0 }
+#define F64_LATER(type, member)                                                                              \
+    { #member, FIELD_F64, offsetof(struct type, member), sizeof(double), 1 }
 #define I64(type, member)                                                                                    \
-    { #member, FIELD_I64, offsetof(struct type, member), sizeof(int64_t) }
+    { #member, FIELD_I64, offsetof(struct type, member), sizeof(int64_t), 0 }
 #define TEXT_FIELD(type, member)                                                                             \
-    { #member, FIELD_TEXT, offsetof(struct type, member), sizeof(((struct type *)0)->member) }
+    { #member, FIELD_TEXT, offsetof(struct type, member), sizeof(((struct type *)0)->member), 0 }
 
 struct table {
     const char *name;           /* of the dataset */
@@ -79,8 +82,8 @@ enum status records_attributes(const struct records *f, int run, void (*each)(vo
 /* 1 when the run has this table. */
 int records_has(const struct records *f, int run, const char *table);
 
-/* All rows of a table, allocated (free(*rows)); every field must be there with its kind, text no wider than
- * here. */
+/* All rows of a table, allocated (free(*rows)); every field must be there with its kind (but those
+ * marked `later`), text no wider than here. */
 enum status records_rows(const struct records *f, int run, const struct table *t, void **rows, size_t *n,
                          struct error *e);
 

@@ -62,9 +62,9 @@ int pattern_next(struct pattern *p, struct matches *m) {
     uint32_t options = PCRE2_NO_UTF_CHECK | (m->after_empty ? PCRE2_NOTEMPTY_ATSTART : 0);
     PCRE2_SPTR subject = (PCRE2_SPTR)(m->text.s ? m->text.s : "");
     int n = pcre2_match(p->code, subject, m->text.n, m->at, options, p->data, p->limits);
-    if (n <= 0) return m->ended = 1, 0;
     const PCRE2_SIZE *where = pcre2_get_ovector_pointer(p->data);
-    /* \K in a lookaround could put the start behind the end; no expression here has it. */
+    /* \K under a lookaround, in an expression that a data set brings, can put the start behind the end. */
+    if (n <= 0 || where[0] > where[1] || where[0] < m->at) return m->ended = 1, 0;
     m->whole = pystr_slice(m->text, where[0], where[1] - where[0]);
     uint32_t groups = pcre2_get_ovector_count(p->data) - 1;
     m->n_groups = groups < 4 ? (int)groups : 4;

@@ -143,15 +143,35 @@ static void attend_spans(struct worker *w, const struct packed_layer *l, int lay
     }
 }
 
+int attention_by_heads(const struct session *s) {
+    return s->T == 1 && s->c->n_kv_heads % s->threads == 0;
+}
+
+/* One token, a thread's own kv heads: waits for the others only when they share the attention. */
+static void own_heads(struct worker *w, struct packed_layer *l, int layer, int chunks) {
+    struct session *s = w->s;
+    int G = s->c->n_kv_heads, end = part_begin(G, w->thread + 1, s->threads);
+    for (int g = part_begin(G, w->thread, s->threads); g < end; g++) {
+        append(w, l, layer, g, 0);
+        if (chunks == 1) attend(w, l, layer, g, 0, 1);
+    }
+}
+
 void attention_steps(struct worker *w, struct packed_layer *l, int layer) {
     struct session *s = w->s;
     int G = s->c->n_kv_heads, chunks = chunks_before(s->rows[0].position + 1);
-    atomic_int *counter = step_counter(w);
-    for (int i; (i = next_unit(counter, G * s->T)) >= 0;) append(w, l, layer, i % G, i / G);
-    pool_barrier(s->pool);
-    if (s->T == 1 && chunks > 1)
+    if (attention_by_heads(s))
+        own_heads(w, l, layer, chunks);
+    else {
+        atomic_int *counter = step_counter(w);
+        for (int i; (i = next_unit(counter, G * s->T)) >= 0;) append(w, l, layer, i % G, i / G);
+    }
+    if (s->T == 1 && chunks > 1) {
+        pool_barrier(s->pool);
         attend_split(w, l, layer, chunks);
-    else
+    } else if (!attention_by_heads(s)) {
+        pool_barrier(s->pool);
         attend_spans(w, l, layer);
+    }
     pool_barrier(s->pool);
 }

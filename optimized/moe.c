@@ -176,16 +176,27 @@ void ffn_dense(struct worker *w, struct packed_layer *l, const struct rows *u) {
     ffn(w, &f, w->s->T);
 }
 
+/* For one token every worker chooses for itself, which costs less than waiting for another to have chosen;
+ * unless somebody is told or asked about the choice, which happens once. */
+static int alone(const struct session *s) {
+    return s->T == 1 && !s->tap && !s->route;
+}
+
+static struct routing *routing(struct worker *w) {
+    return alone(w->s) ? &w->routing : &w->s->routing;
+}
+
 /* s = sigmoid(logits); the k largest of s + bias, ties to the lower index. */
 static void route(struct worker *w, const struct packed_layer *l, const float *u, int t) {
     struct session *s = w->s;
     const struct config *c = s->c;
     int E = c->n_experts, k = c->n_experts_used;
+    struct routing *to = routing(w);
     for (int p = 0; p * PANEL < E; p++)
         s->k.gemm_f32(l->router + (size_t)p * PANEL * c->n_embd, c->n_embd, u, 0, 1, w->router + p * PANEL,
                       0);
-    float *score = s->scores + (size_t)t * E;
-    int32_t *chosen = s->chosen + (size_t)t * k;
+    float *score = to->scores + (size_t)t * E;
+    int32_t *chosen = to->chosen + (size_t)t * k;
     for (int e = 0; e < E; e++) score[e] = 1.0f / (1.0f + expf(-w->router[e]));
     float *rank = w->router;
     for (int e = 0; e < E; e++) rank[e] = score[e] + (l->router_bias ? l->router_bias[e] : 0.0f);
@@ -202,58 +213,72 @@ static void route(struct worker *w, const struct packed_layer *l, const float *u
 }
 
 /* Weights = s of the experts used / (sum + 1e-6). */
-static void weigh(struct session *s, int layer, int t) {
+static void weigh(struct session *s, struct routing *to, int layer, int t) {
     const struct config *c = s->c;
     int k = c->n_experts_used;
-    const float *score = s->scores + (size_t)t * c->n_experts;
-    int32_t *chosen = s->chosen + (size_t)t * k;
+    const float *score = to->scores + (size_t)t * c->n_experts;
+    int32_t *chosen = to->chosen + (size_t)t * k;
     float sum = 0;
     if (s->route) s->route(s->route_arg, layer, s->rows[t].position, chosen);
     for (int i = 0; i < k; i++) sum += score[chosen[i]];
     float scale = c->expert_norm ? c->expert_scale / (sum + 1e-6f) : c->expert_scale;
-    for (int i = 0; i < k; i++) s->weight[(size_t)t * k + i] = score[chosen[i]] * scale;
+    for (int i = 0; i < k; i++) to->weight[(size_t)t * k + i] = score[chosen[i]] * scale;
 }
 
 /* Counting sort of the T*k (token, expert) pairs by expert; within an expert by token. */
-static void group(struct session *s) {
+static void group(const struct session *s, struct routing *to) {
     int E = s->c->n_experts, pairs = s->T * s->c->n_experts_used;
-    memset(s->shares, 0, (size_t)E * sizeof *s->shares);
-    for (int i = 0; i < pairs; i++) s->shares[s->chosen[i]].count++;
-    for (int e = 1; e < E; e++) s->shares[e].first = s->shares[e - 1].first + s->shares[e - 1].count;
-    for (int e = 0; e < E; e++) s->shares[e].count = 0;
+    memset(to->shares, 0, (size_t)E * sizeof *to->shares);
+    for (int i = 0; i < pairs; i++) to->shares[to->chosen[i]].count++;
+    for (int e = 1; e < E; e++) to->shares[e].first = to->shares[e - 1].first + to->shares[e - 1].count;
+    for (int e = 0; e < E; e++) to->shares[e].count = 0;
     for (int i = 0; i < pairs; i++) {
-        struct share *share = &s->shares[s->chosen[i]];
+        struct share *share = &to->shares[to->chosen[i]];
         int slot = share->first + share->count++;
-        s->slot_token[slot] = i / s->c->n_experts_used;
-        s->slot_weight[slot] = s->weight[i];
+        to->slot_token[slot] = i / s->c->n_experts_used;
+        to->slot_weight[slot] = to->weight[i];
     }
+}
+
+/* Chooses the experts of all tokens and gives them their slots in routing(w). */
+static void choose(struct worker *w, const struct packed_layer *l, int layer, const struct rows *u) {
+    struct session *s = w->s;
+    struct routing *to = routing(w);
+    atomic_int *counter = step_counter(w);
+    if (alone(s)) {
+        route(w, l, u->x, 0);
+        weigh(s, to, layer, 0);
+        group(s, to);
+        return;
+    }
+    for (int t; (t = next_unit(counter, s->T)) >= 0;) route(w, l, u->x + (size_t)t * u->x_stride, t);
+    report(w, TAP_ROUTER, layer, to->scores, s->c->n_experts, to->chosen);
+    pool_barrier(s->pool);
+    if (w->thread == 0) {
+        for (int t = 0; t < s->T; t++) weigh(s, to, layer, t);
+        group(s, to);
+    }
+    pool_barrier(s->pool);
 }
 
 void ffn_moe(struct worker *w, struct packed_layer *l, int layer, const struct rows *u) {
     struct session *s = w->s;
     const struct config *c = s->c;
-    int T = s->T, slots = T * c->n_experts_used;
-    struct ffn f = {.experts = l->experts, .shares = s->shares, .n = c->n_experts, .F = c->n_expert_ff};
+    const struct routing *to = routing(w);
+    int slots = s->T * c->n_experts_used;
+    struct ffn f = {.experts = l->experts, .shares = to->shares, .n = c->n_experts, .F = c->n_expert_ff};
     f.hidden = &s->hidden_moe;
-    f.slot_token = s->slot_token;
-    f.slot_weight = s->slot_weight;
-    f.same = T == 1;
+    f.slot_token = to->slot_token;
+    f.slot_weight = to->slot_weight;
+    f.same = s->T == 1;
     f.in = f.same ? u : &s->gathered;
 
+    choose(w, l, layer, u);
     atomic_int *counter = step_counter(w);
-    for (int t; (t = next_unit(counter, T)) >= 0;) route(w, l, u->x + (size_t)t * u->x_stride, t);
-    report(w, TAP_ROUTER, layer, s->scores, c->n_experts, s->chosen);
-    pool_barrier(s->pool);
-    if (w->thread == 0) {
-        for (int t = 0; t < T; t++) weigh(s, layer, t);
-        group(s);
-    }
-    pool_barrier(s->pool);
-    counter = step_counter(w);
     if (!f.same) {
         int with_float = l->experts[0].gate.kind == MATRIX_FLOAT || l->experts[0].up.kind == MATRIX_FLOAT;
         for (int i; (i = next_unit(counter, slots)) >= 0;)
-            rows_copy(u, s->slot_token[i], &s->gathered, i, c->n_embd, with_float);
+            rows_copy(u, to->slot_token[i], &s->gathered, i, c->n_embd, with_float);
         pool_barrier(s->pool);
     }
     ffn(w, &f, slots);

@@ -70,18 +70,30 @@ static const struct rows *quantized_mix(struct worker *w, int K) {
     return m;
 }
 
+/* Output rows [r0, r1) of m, multiples of PANEL, for one token. */
+static void own_rows(struct worker *w, const struct matrix *m, int r0, int r1, const struct rows *u,
+                     struct store *to) {
+    int end = r1 / PANEL;
+    for (int p = r0 / PANEL; p < end; p += CHUNK)
+        multiply(w, m, p, p + CHUNK < end ? p + CHUNK : end, u, 1, tile_store, to);
+}
+
 /* B, C, x = split(in_proj(u)); out_proj(C * conv(B * x)) */
 static void mixer_conv(struct worker *w, struct packed_layer *l, int layer, const struct rows *u) {
     struct session *s = w->s;
     int D = s->c->n_embd, T = s->T;
     struct store wide = {s->wide, s->wide_stride, 3 * D};
-    linear(w, &l->conv_in, u, T, tile_store, &wide);
-    pool_barrier(s->pool);
     /* channels are independent; whole cache lines to each thread */
     int lines = (D + 15) / 16;
     int c0 = 16 * part_begin(lines, w->thread, s->threads),
         c1 = 16 * part_begin(lines, w->thread + 1, s->threads);
     if (c1 > D) c1 = D;
+    if (T == 1 && D % PANEL == 0) { /* a thread's channels depend on nothing that others compute */
+        for (int part = 0; part < 3; part++) own_rows(w, &l->conv_in, part * D + c0, part * D + c1, u, &wide);
+    } else {
+        linear(w, &l->conv_in, u, T, tile_store, &wide);
+        pool_barrier(s->pool);
+    }
     for (int i = 0; i < s->n_spans && c0 < c1; i++) {
         const struct span *p = &s->spans[i];
         size_t row = (size_t)p->first;
@@ -102,10 +114,18 @@ static void mixer_attention(struct worker *w, struct packed_layer *l, int layer,
     struct store q = {s->wide, s->wide_stride, heads};
     struct store k = {s->wide + heads, s->wide_stride, kv};
     struct store v = {s->wide + heads + kv, s->wide_stride, kv};
-    linear(w, &l->q, u, T, tile_store, &q);
-    linear(w, &l->k, u, T, tile_store, &k);
-    linear(w, &l->v, u, T, tile_store, &v);
-    pool_barrier(s->pool);
+    int G = c->n_kv_heads, g0 = part_begin(G, w->thread, s->threads), d = c->head_dim,
+        g1 = part_begin(G, w->thread + 1, s->threads), group = c->n_heads / G;
+    if (attention_by_heads(s)) {
+        own_rows(w, &l->q, g0 * group * d, g1 * group * d, u, &q);
+        own_rows(w, &l->k, g0 * d, g1 * d, u, &k);
+        own_rows(w, &l->v, g0 * d, g1 * d, u, &v);
+    } else {
+        linear(w, &l->q, u, T, tile_store, &q);
+        linear(w, &l->k, u, T, tile_store, &k);
+        linear(w, &l->v, u, T, tile_store, &v);
+        pool_barrier(s->pool);
+    }
     attention_steps(w, l, layer);
     linear(w, &l->o, quantized_mix(w, heads), T, tile_add, NULL);
     pool_barrier(s->pool);

@@ -53,6 +53,18 @@ static struct rows take_rows(struct arena *a, int n, int K, int with_x) {
     return r;
 }
 
+static struct routing take_routing(struct arena *a, const struct config *c, int n) {
+    size_t tokens = (size_t)n, slots = tokens * (size_t)max_int(c->n_experts_used, 1);
+    struct routing r;
+    r.scores = take(a, tokens * (size_t)c->n_experts, sizeof *r.scores);
+    r.chosen = take(a, slots, sizeof *r.chosen);
+    r.weight = take(a, slots, sizeof *r.weight);
+    r.shares = take(a, (size_t)c->n_experts, sizeof *r.shares);
+    r.slot_token = take(a, slots, sizeof *r.slot_token);
+    r.slot_weight = take(a, slots, sizeof *r.slot_weight);
+    return r;
+}
+
 /* Widths that decide sizes. */
 struct extent {
     int max_cols;   /* of any matrix */
@@ -122,6 +134,7 @@ static void lay_out_worker(struct session *s, struct arena *a, const struct exte
         w->weights8 = take(a, ATTENTION_ROWS * ATTENTION_SPAN, 1);
     }
     w->router = take(a, (size_t)c->n_experts + PANEL, sizeof(float));
+    w->routing = take_routing(a, c, 1);
 }
 
 /* Gives every buffer its place. Called twice: to count, and with the mapping. */
@@ -152,12 +165,7 @@ static void lay_out(struct session *s, struct arena *a, const struct extent *x) 
     size_t angles = B * (size_t)(c->head_dim / 2);
     s->rope_cos = take(a, angles, sizeof(float));
     s->rope_sin = take(a, angles, sizeof(float));
-    s->scores = take(a, B * (size_t)c->n_experts, sizeof(float));
-    s->chosen = take(a, (size_t)slots, sizeof *s->chosen);
-    s->weight = take(a, (size_t)slots, sizeof(float));
-    s->shares = take(a, (size_t)c->n_experts, sizeof *s->shares);
-    s->slot_token = take(a, (size_t)slots, sizeof *s->slot_token);
-    s->slot_weight = take(a, (size_t)slots, sizeof(float));
+    s->routing = take_routing(a, c, s->max_batch);
     for (int i = 0; i < s->threads; i++) {
         s->workers[i].s = s;
         s->workers[i].thread = i;

@@ -83,6 +83,16 @@ struct share {
     int first, count;
 };
 
+/* Which experts a batch of T tokens goes to. */
+struct routing {
+    float *scores;        /* [T, E] router probabilities */
+    int32_t *chosen;      /* [T, k] experts, ascending */
+    float *weight;        /* [T, k] */
+    struct share *shares; /* [E] */
+    int32_t *slot_token;  /* [T*k] */
+    float *slot_weight;   /* [T*k] */
+};
+
 struct session {
     const struct model *model;
     const struct config *c;
@@ -136,13 +146,8 @@ struct session {
     struct rows hidden_dense;   /* [T]: silu(gate) * up; shares its memory with hidden_moe */
     struct rows hidden_moe;     /* [T*k] */
     float *rope_cos, *rope_sin; /* [T, d/2] */
-    float *scores;              /* [T, E] router probabilities */
-    int32_t *chosen;            /* [T, k] experts, ascending */
-    float *weight;              /* [T, k] */
-    struct share *shares;       /* [E] */
-    int32_t *slot_token;        /* [T*k] */
-    float *slot_weight;         /* [T*k] */
-    struct worker *workers;     /* [threads] */
+    struct routing routing;
+    struct worker *workers; /* [threads] */
 };
 
 /* One thread's view and scratch. */
@@ -157,9 +162,10 @@ struct worker {
     float *q, *o;         /* [ATTENTION_ROWS, d] */
     float *part;          /* [ATTENTION_ROWS, d] */
     float *attention_scratch;
-    struct rows q8;    /* [ATTENTION_ROWS] queries, KV_Q8 only */
-    uint8_t *weights8; /* [ATTENTION_ROWS, ATTENTION_SPAN], KV_Q8 only */
-    float *router;     /* [E rounded up] one token's logits */
+    struct rows q8;         /* [ATTENTION_ROWS] queries, KV_Q8 only */
+    uint8_t *weights8;      /* [ATTENTION_ROWS, ATTENTION_SPAN], KV_Q8 only */
+    float *router;          /* [E rounded up] one token's logits */
+    struct routing routing; /* of one token */
 };
 
 /* session.c */
@@ -239,6 +245,10 @@ void cache_attend(struct worker *w, const struct session *s, const struct memory
 void ffn_dense(struct worker *w, struct packed_layer *l, const struct rows *u);
 void ffn_moe(struct worker *w, struct packed_layer *l, int layer, const struct rows *u);
 void attention_steps(struct worker *w, struct packed_layer *l, int layer);
+
+/* 1: each thread computes query, key and value of its own kv heads (part_begin) and attention_steps goes on
+ * from there without waiting; 0: attention_steps is called when all have all of them. */
+int attention_by_heads(const struct session *s);
 
 /* optimized.c */
 void report(struct worker *w, enum tap_point point, int layer, const float *x, int dim,

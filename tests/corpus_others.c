@@ -73,7 +73,7 @@ static void golden(struct making *m) {
 }
 
 static void record(struct making *m) {
-    static const struct field fields[] = {{"model", FIELD_TEXT, 0, 16}, {"ns", FIELD_I64, 16, 8}};
+    static const struct field fields[] = {{"model", FIELD_TEXT, 0, 16, 0}, {"ns", FIELD_I64, 16, 8, 0}};
     static const struct table table = {
         .name = "throughput", .row_bytes = 24, .fields = fields, .n_fields = 2};
     static const char rows[3][24] = {"a", "b", "c"};

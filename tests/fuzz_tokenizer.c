@@ -1,12 +1,10 @@
 /* fuzz_tokenizer: text from anybody, encoded and decoded, which must give it back. The first byte says
  * whether special tokens are looked for. Vocabularies are fuzz_vocabulary's business. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/tokenizer_parts.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+#include "tests/fuzz.h"
 
 /* All bytes, a few merges, two added tokens. */
 static struct tokenizer *small_vocabulary(void) {
@@ -55,7 +53,6 @@ static void round_trip(const char *text, size_t n, unsigned flags) {
     tokens_free(&ids), buffer_free(&whole), buffer_free(&pieces), buffer_free(&normal);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
+void fuzz_tokenizer(const uint8_t *bytes, size_t n) {
     if (n) round_trip((const char *)bytes + 1, n - 1, bytes[0] & 1 ? TOKENS_SPECIAL : 0);
-    return 0;
 }

@@ -70,6 +70,9 @@ done
 (cd data/golden && find . -name '*.safetensors' -o -name '*.json' -o -name '*.h5') | sed 's,^\./,,' |
     grep -vxFf <(sed -n 's/^[0-9a-f]*  //p' data/golden/MANIFEST) | complain "data/golden/MANIFEST does not list it"
 
+# SECURITY.md's figures.
+bash tests/trust.sh --check | complain "figures must agree"
+
 # Text.
 grep -nE '[[:space:]]+$' $files Makefile README.md {tests,bench,.ci}/*.sh .ci/run | cut -d: -f1,2 |
     complain "white space at the end of a line"

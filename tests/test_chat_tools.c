@@ -8,6 +8,7 @@
 
 #include "bench/chat_turns.h"
 #include "bench/cmd.h"
+#include "data/chat.h"
 #include "data/gguf.h"
 #include "data/gguf_write.h"
 #include "data/synth.h"

@@ -23,7 +23,7 @@ static void add_kernel(struct fake_run *r, const char *name, const int64_t *ns, 
     snprintf(row.shape, sizeof row.shape, "%s", name + strcspn(name, " "));
     cr_assert_eq(rows_add(&r->kernels, &kernels_table, &row), 0);
     for (int i = 0; i < n; i++) {
-        struct sample_row s = {(int64_t)((double)ns[i] * scale)};
+        struct sample_row s = {.ns = (int64_t)((double)ns[i] * scale)};
         cr_assert_eq(rows_add(&r->samples, &samples_table, &s), 0);
     }
 }

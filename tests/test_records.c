@@ -127,10 +127,34 @@ Test(records, empty_table_and_name_given_twice) {
     records_close(&f);
 }
 
+Test(records, a_later_field_is_zero_in_an_older_file) {
+    struct wide {
+        double x, later;
+        int64_t n;
+    };
+    static const struct field fields[] = {F64(wide, x), F64_LATER(wide, later), I64(wide, n)};
+    static const struct table table = {"rows", fields, 3, sizeof(struct wide)};
+    struct error e = {0};
+    struct records f;
+    void *rows;
+    size_t n;
+    append("bench");
+    cr_assert_eq(records_open(&f, path, &e), OK);
+    cr_assert_eq(records_rows(&f, 0, &table, &rows, &n, &e), OK, "%s", e.text);
+    const struct wide *w = rows;
+    cr_assert_gt(n, 0);
+    for (size_t i = 0; i < n; i++) {
+        cr_assert_eq(w[i].later, 0);
+        cr_assert(w[i].x != 0 || w[i].n != 0);
+    }
+    free(rows);
+    records_close(&f);
+}
+
 Test(records, a_failed_read_says_what) {
-    static const struct field missing[] = {F64(row, x), {"y", FIELD_F64, 0, 8}};
-    static const struct field other_kind[] = {{"n", FIELD_F64, 0, 8}};
-    static const struct field narrow[] = {{"name", FIELD_TEXT, 0, 4}};
+    static const struct field missing[] = {F64(row, x), {"y", FIELD_F64, 0, 8, 0}};
+    static const struct field other_kind[] = {{"n", FIELD_F64, 0, 8, 0}};
+    static const struct field narrow[] = {{"name", FIELD_TEXT, 0, 4, 0}};
     static const struct {
         struct table table;
         const char *says;

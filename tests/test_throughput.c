@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/cost.h"
 #include "bench/peer.h"
+#include "bench/stats.h"
 #include "bench/throughput.h"
 #include "bench/throughput_print.h"
 
@@ -185,6 +187,70 @@ Test(throughput, models_alternate_and_directions_too) {
     cr_assert_str_eq(text, "A8 B8 B8 A8 A8 B8");
     for (int i = 0; i < n_events; i++)
         if (events[i].what == 'p') cr_assert_eq(events[i].position, 0, "a repetition did not start empty");
+}
+
+/* Calls so far; the k-th finds 100 + k GB/s and 10 * k GMAC/s, the third of all fails when `gauge_fails`. */
+static int gauged, gauge_fails;
+static enum status fake_gauge(void *arg, double seconds, double *read_gb_s, double *int8_gmac_s,
+                              struct error *e) {
+    (void)arg;
+    cr_assert(seconds > 0);
+    if (gauge_fails && gauged == 2) return fail(e, ERR_IO, "the gauge is gone");
+    *read_gb_s = 100 + gauged;
+    *int8_gmac_s = 10 * ++gauged;
+    return OK;
+}
+
+Test(throughput, each_repetition_is_held_to_the_limits_around_it) {
+    const struct bench_test test = {8, 0, 0, 1};
+    struct throughput_options o = {.tests = &test,
+                                   .n_tests = 1,
+                                   .threads = 1,
+                                   .batch = 64,
+                                   .repetitions = 3,
+                                   .min_repetitions = 3,
+                                   .no_warmup = 1,
+                                   .seed = 1,
+                                   .gauge = fake_gauge};
+    models[0].config.n_embd = 10; /* so that it costs something */
+    models[0].head.bytes = 1000;
+    run(&o, 1);
+    const struct sample_row *s = samples.data;
+    double share[3];
+    for (int i = 0; i < 3; i++) {
+        const char *by;
+        cr_assert_float_eq(s[i].read_gb_s, 100.5 + i, 1e-12, "between call %d and the next", i);
+        cr_assert_float_eq(s[i].int8_gmac_s, 15 + 10 * i, 1e-12);
+        double limit = test_limit(&models[0], &test, s[i].read_gb_s, s[i].int8_gmac_s, &by);
+        cr_assert_gt(limit, 0);
+        share[i] = 8e9 / (double)s[i].ns / limit;
+    }
+    cr_assert_eq(gauged, 4, "one measurement serves as after and as before");
+    cr_assert_float_eq(row(0)->share_of_limit, median(share, 3), 1e-9 * row(0)->share_of_limit);
+    cr_assert(row(0)->share_lo <= row(0)->share_of_limit && row(0)->share_of_limit <= row(0)->share_hi);
+    double before = row(0)->share_of_limit;
+    throughput_limits(&throughput, "A", &models[0], 1, 1, 1);
+    cr_assert_eq(row(0)->share_of_limit, before, "limits of before and after replaced those beside");
+}
+
+Test(throughput, a_lost_gauge_does_not_end_the_run) {
+    const struct bench_test test = {8, 0, 0, 1};
+    gauge_fails = 1;
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 3,
+                                     .min_repetitions = 3,
+                                     .no_warmup = 1,
+                                     .seed = 1,
+                                     .gauge = fake_gauge},
+        1);
+    const struct sample_row *s = samples.data;
+    cr_assert_eq(row(0)->repetitions, 3);
+    cr_assert(s[0].read_gb_s > 0 && s[1].read_gb_s == 0 && s[2].read_gb_s == 0);
+    cr_assert_eq(row(0)->share_hi, 0, "a share from some of the repetitions");
+    cr_assert(strstr(said, "the gauge is gone"));
 }
 
 Test(throughput, warm_up_is_not_a_sample) {
