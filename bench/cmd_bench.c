@@ -444,6 +444,19 @@ static int outputs_differ(const struct bench_command *c) {
     return differ;
 }
 
+static void close_all(struct bench_command *c) {
+    for (int i = 0; i < c->n_models; i++) model_close(c->model_list[i]);
+    progress_end(&c->progress);
+    free(c->model_rows.data);
+    free(c->throughput.data);
+    free(c->limits.data);
+    free(c->samples.data);
+    free(c->comparison.data);
+    free(c->lookup.data);
+    timed_free(&c->timed);
+    baseline_close(&c->baseline);
+}
+
 int cmd_bench(int argc, char **argv) {
     static struct bench_command c = {
         .engines = "optimized", .format = "md", .seed = 1, .repetitions = UNSET, .names.folder = "baselines"};
@@ -506,17 +519,7 @@ int cmd_bench(int argc, char **argv) {
     if (parsed) return parsed > 0 ? 0 : cmd_fail(&e);
     if (cmd_isa_mask(&c.cpu_mask, &e)) return cmd_fail(&e);
     enum status st = run(&c, &e);
-    int differ = st == OK && outputs_differ(&c);
-    for (int i = 0; i < c.n_models; i++) model_close(c.model_list[i]);
-    progress_end(&c.progress);
-    free(c.model_rows.data);
-    free(c.throughput.data);
-    free(c.limits.data);
-    free(c.samples.data);
-    int worse = compare_count(&c.comparison, "worse");
-    free(c.comparison.data);
-    free(c.lookup.data);
-    timed_free(&c.timed);
-    baseline_close(&c.baseline);
+    int differ = st == OK && outputs_differ(&c), worse = compare_count(&c.comparison, "worse");
+    close_all(&c);
     return st ? cmd_fail(&e) : differ || worse;
 }
