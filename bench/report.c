@@ -213,11 +213,12 @@ static void print_lookups(FILE *to, const struct report_source *s) {
     fprintf(
         to,
         "## Prompt lookup\n\nApart from plain decoding, because what it gains depends on the text: tokens "
-        "are "
-        "guessed from what was said before and several are checked in one pass; what is kept is what plain "
-        "decoding would have chosen. Here the text begins with %d random ids, %d times, and goes on with the "
-        "model's likeliest tokens. A model with random weights soon says the same again and again, which is "
-        "easily guessed: its figures show what a pass of several tokens costs, not what a user gains.\n\n",
+        "are guessed from "
+        "what was said before and several are checked in one pass; what is kept is what plain decoding would "
+        "have "
+        "chosen. Here the text begins with %d random ids, %d times, and goes on with the model's likeliest "
+        "tokens. A "
+        "trained model goes on with what repeats; random weights seldom do, and then nothing is guessed.\n\n",
         LOOKUP_BLOCK, LOOKUP_BLOCKS);
     lookup_print(to, s->lookups, s->n_lookups);
     fprintf(to, "\n");
