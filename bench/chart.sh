@@ -132,6 +132,8 @@ say "speed: prefill and decode against length and depth; both models take turns"
 ./lfm2 bench --preset chart -m "$files" --record "$new"
 say "speed against threads, one more than there are CPUs included"
 ./lfm2 bench -m "$files" -p 512 -n 32 -t "$(thread_counts)" -r 3 --record "$new"
+say "prompt lookup, on a small trained model: random weights repeat nothing that could be guessed"
+./lfm2 bench -m data/tiny --lookup 128 --record "$new"
 mv "$new" "$record"
 say "drawing"
 ./lfm2 report

@@ -10,6 +10,7 @@
 #include "bench/cmd.h"
 #include "bench/gauge.h"
 #include "bench/limits.h"
+#include "bench/lookup.h"
 #include "bench/machine.h"
 #include "bench/progress.h"
 #include "bench/throughput.h"
@@ -27,7 +28,7 @@ enum {
 struct bench_command {
     /* as given */
     const char *models, *prompts, *gens, *pairs, *depths, *parallel, *batches, *threads, *engines, *format,
-        *format_err, *peers, *packed, *against, *lora, *cache_types;
+        *format_err, *peers, *packed, *against, *lora, *cache_types, *lookups;
     struct baseline_options names;
     const char *preset_name, *record, *cpus;
     int repetitions, no_warmup, no_limits, show_lines, seed;
@@ -35,7 +36,7 @@ struct bench_command {
     /* made of it */
     const struct preset *preset;
     struct test_list tests;
-    struct int_list batch_list, thread_list;
+    struct int_list batch_list, thread_list, lookup_list;
     unsigned cpu_mask;
     const struct engine *engine_list[MAX_ENGINES];
     int n_engines;
@@ -53,7 +54,7 @@ struct bench_command {
     int64_t started;
     struct progress progress;
     char notes[4096]; /* what was left out, one per line */
-    struct rows model_rows, throughput, limits, samples, comparison;
+    struct rows model_rows, throughput, limits, samples, comparison, lookup;
     struct gauge *gauge; /* while tests run */
 };
 
@@ -110,6 +111,7 @@ static enum status restrict_cpus(const char *hex, struct error *e) {
 static enum status read_tests(struct bench_command *c, struct error *e) {
     struct int_list p = {0}, n = {0}, pg = {0}, d = {0}, np = {0};
     int own = c->prompts || c->gens || c->pairs || c->depths || c->parallel;
+    if (c->lookups) TRY(int_list_parse(&c->lookup_list, c->lookups, "--lookup", e));
     if (c->preset_name) {
         c->preset = preset_by_name(c->preset_name);
         if (!c->preset)
@@ -122,6 +124,7 @@ static enum status read_tests(struct bench_command *c, struct error *e) {
         memcpy(c->tests.v, c->preset->tests, (size_t)c->preset->n * sizeof *c->tests.v);
         return OK;
     }
+    if (c->lookups && !own) return OK; /* nothing but that */
     TRY(int_list_parse(&p, c->prompts ? c->prompts : "512", "-p", e));
     TRY(int_list_parse(&n, c->gens ? c->gens : "128", "-n", e));
     if (c->pairs) TRY(int_list_parse(&pg, c->pairs, "-pg", e));
@@ -158,6 +161,10 @@ static enum status read_options(struct bench_command *c, struct error *e) {
         return fail(e, ERR_ARG,
                     "bench: --lora cannot be given with --peer or --against, which get no adapter");
     TRY(throughput_format_check(c->format, e));
+    if (c->lookups && (strcmp(c->format, "md") != 0 || c->format_err))
+        return fail(e, ERR_ARG, "bench: --lookup prints as md only (leave out -o and -oe)");
+    if (c->lookups && (c->names.save || c->names.compare || c->against))
+        return fail(e, ERR_ARG, "bench: --lookup has no baseline; leave it out of comparisons");
     if (c->format_err) TRY(throughput_format_check(c->format_err, e));
     TRY(read_tests(c, e));
     if (c->cpus) TRY(restrict_cpus(c->cpus, e));
@@ -265,7 +272,22 @@ static enum status gauge_now(void *arg, double seconds, double *read_gb_s, doubl
     return gauge_measure(c->gauge, seconds, read_gb_s, int8_gmac_s, e);
 }
 
+static enum status run_lookups(struct bench_command *c, int threads, int batch, struct error *e) {
+    struct lookup_options o = {.n_gen = &c->lookup_list,
+                               .threads = threads,
+                               .batch = batch,
+                               .repetitions = c->repetitions,
+                               .seed = (uint64_t)c->seed,
+                               .cpu_mask = c->cpu_mask,
+                               .progress = show_progress,
+                               .arg = c};
+    for (int i = 0; c->lookups && i < c->n_subjects; i++)
+        TRY(lookup_run(&o, &c->subjects[i], &c->lookup, &c->samples, e));
+    return OK;
+}
+
 static enum status run_with(struct bench_command *c, int threads, int batch, struct error *e) {
+    if (!c->tests.n) return run_lookups(c, threads, batch, e);
     double elapsed = (double)(now_ns() - c->started) * 1e-9;
     int least = c->preset ? c->preset->min_repetitions : 3;
     struct throughput_options o = {
@@ -303,7 +325,7 @@ static enum status run_with(struct bench_command *c, int threads, int batch, str
         throughput_limits(&c->throughput, ((struct model_row *)c->model_rows.data)[i].name, c->model_list[i],
                           threads, limits_best(&c->limits, "read", threads),
                           limits_best(&c->limits, "int8", threads));
-    return OK;
+    return run_lookups(c, threads, batch, e);
 }
 
 /* ---- then and now ---- */
@@ -349,7 +371,10 @@ static enum status print_all(struct bench_command *c, struct error *e) {
     if (compared && strcmp(c->format, "json") == 0)
         compare_print_json(stdout, title, &c->comparison);
     else {
-        TRY(throughput_print(stdout, c->format, &c->throughput, &c->model_rows, &c->samples, e));
+        if (c->tests.n)
+            TRY(throughput_print(stdout, c->format, &c->throughput, &c->model_rows, &c->samples, e));
+        if (c->tests.n && c->lookup.n) putchar('\n');
+        if (c->lookup.n) lookup_print(stdout, c->lookup.data, c->lookup.n);
         if (compared) compare_print(stdout, title, &c->comparison);
     }
     if (c->format_err)
@@ -367,8 +392,11 @@ static enum status store(struct bench_command *c, struct error *e) {
     record_integer(r, "warmup", !c->no_warmup);
     record_text(r, "notes", "%s", c->notes);
     record_rows(r, &models_table, c->model_rows.data, c->model_rows.n);
-    record_rows(r, &throughput_table, c->throughput.data, c->throughput.n);
-    record_rows(r, &limits_table, c->limits.data, c->limits.n);
+    if (c->tests.n) {
+        record_rows(r, &throughput_table, c->throughput.data, c->throughput.n);
+        record_rows(r, &limits_table, c->limits.data, c->limits.n);
+    }
+    if (c->lookup.n) record_rows(r, &lookup_table, c->lookup.data, c->lookup.n);
     record_rows(r, &samples_table, c->samples.data, c->samples.n);
     if (c->names.compare || c->against)
         record_rows(r, &comparison_table, c->comparison.data, c->comparison.n);
@@ -406,7 +434,27 @@ static int outputs_differ(const struct bench_command *c) {
                     r[i].model, r[i].test, r[i].engine);
             differ = 1;
         }
+    const struct lookup_row *l = c->lookup.data;
+    for (size_t i = 0; i < c->lookup.n; i++)
+        if (!l[i].same_tokens) {
+            fprintf(stderr, "lfm2: %s: %s on %s: other tokens than without lookup (expected the same)\n",
+                    l[i].model, l[i].test, l[i].engine);
+            differ = 1;
+        }
     return differ;
+}
+
+static void close_all(struct bench_command *c) {
+    for (int i = 0; i < c->n_models; i++) model_close(c->model_list[i]);
+    progress_end(&c->progress);
+    free(c->model_rows.data);
+    free(c->throughput.data);
+    free(c->limits.data);
+    free(c->samples.data);
+    free(c->comparison.data);
+    free(c->lookup.data);
+    timed_free(&c->timed);
+    baseline_close(&c->baseline);
 }
 
 int cmd_bench(int argc, char **argv) {
@@ -425,6 +473,10 @@ int cmd_bench(int argc, char **argv) {
         {"-d,--n-depth", OPTION_TEXT, &c.depths, "N,...", "tokens before the test, not timed (default: 0)"},
         {"-np,--parallel", OPTION_TEXT, &c.parallel, "N,...",
          "sequences decoded at once in the tests of -n; rows count\nthe tokens of all (default: 1)"},
+        {"--lookup", OPTION_TEXT, &c.lookups, "N,...",
+         "decode N tokens of a text that repeats, with and without prompt\nlookup; a table of its own, alone "
+         "unless "
+         "-p, -n ... are given too"},
         {"-ctk,--cache-type-k", OPTION_TEXT, &c.cache_types, "TYPE,...",
          "f16 (default), q8_0 or both: how keys and values are cached"},
         {"-b,--batch-size", OPTION_TEXT, &c.batches, "N,...", "tokens computed at once (default: 2048)"},
@@ -467,16 +519,7 @@ int cmd_bench(int argc, char **argv) {
     if (parsed) return parsed > 0 ? 0 : cmd_fail(&e);
     if (cmd_isa_mask(&c.cpu_mask, &e)) return cmd_fail(&e);
     enum status st = run(&c, &e);
-    int differ = st == OK && outputs_differ(&c);
-    for (int i = 0; i < c.n_models; i++) model_close(c.model_list[i]);
-    progress_end(&c.progress);
-    free(c.model_rows.data);
-    free(c.throughput.data);
-    free(c.limits.data);
-    free(c.samples.data);
-    int worse = compare_count(&c.comparison, "worse");
-    free(c.comparison.data);
-    timed_free(&c.timed);
-    baseline_close(&c.baseline);
+    int differ = st == OK && outputs_differ(&c), worse = compare_count(&c.comparison, "worse");
+    close_all(&c);
     return st ? cmd_fail(&e) : differ || worse;
 }

@@ -49,7 +49,7 @@ static enum status run(const struct arguments *a, struct text_model *t, struct e
     TRY(text_model_open(t, &a->text, "run", e));
     TRY(take_prompt(a, t, e));
     TRY(open_session(a, t, e));
-    t->generate.lookup = a->lookup ? LOOKUP_MAX / 2 : 0;
+    t->generate.lookup = a->lookup ? LOOKUP_DRAFT : 0;
     t->generate.ignore_eos = a->ignore_eos;
     catch_signals(1);
     TRY(text_model_generate(t, &r, e));

@@ -4,7 +4,6 @@
 #include <unistd.h>
 #include <sched.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "bench/cmd.h"
 #include "data/synth.h"

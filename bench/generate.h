@@ -12,6 +12,7 @@
 
 enum {
     LOOKUP_MAX = 16,       /* tokens that are proposed at once at most */
+    LOOKUP_DRAFT = 8,      /* unless told */
     GENERATE_BATCH = 1024, /* tokens of a prompt fed at once unless told */
 };
 

@@ -233,7 +233,8 @@ static enum status add_rows(const struct contest *t, const struct kernel_case *c
         add_limit(&row, s, bytes, macs, o->limits);
         int bad = rows_add(timed, &kernels_table, &row);
         for (int j = 0; j < n && !bad; j++)
-            bad = rows_add(samples, &samples_table, &(struct sample_row){.ns = (int64_t)(t->seconds[i][j] * 1e9)});
+            bad = rows_add(samples, &samples_table,
+                           &(struct sample_row){.ns = (int64_t)(t->seconds[i][j] * 1e9)});
         if (bad) return fail(e, ERR_MEMORY, "kernels: out of memory");
     }
     return OK;

@@ -2,10 +2,9 @@
  * them). A run holds attributes about the machine and the build (bench/machine.h), a `models` table when it
  * has models, and the tables of its kind:
  *
- *     kind "bench"    models, throughput, limits (unless --no-limits), samples
- *     kind "limits"   limits, samples
- *     kind "parity"   models (one), parity_layers, parity_logits, parity_bounds (bench/parity_rows.h)
- *     kind "kernels"  kernels, limits, samples
+ *     kind "bench"    models, throughput, limits (unless --no-limits), lookup (bench/lookup.h, with
+ * --lookup), samples kind "limits"   limits, samples kind "parity"   models (one), parity_layers,
+ * parity_logits, parity_bounds (bench/parity_rows.h) kind "kernels"  kernels, limits, samples
  *
  * Runs that were compared with a baseline also have `comparison`; baselines (bench/baseline.h) also have
  * `noise`.

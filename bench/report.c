@@ -208,6 +208,22 @@ static void print_speed(FILE *to, const struct report_source *s, const char *pre
     report_batched(to, s);
 }
 
+static void print_lookups(FILE *to, const struct report_source *s) {
+    if (!s->n_lookups) return;
+    fprintf(
+        to,
+        "## Prompt lookup\n\nApart from plain decoding, because what it gains depends on the text: tokens "
+        "are guessed from "
+        "what was said before and several are checked in one pass; what is kept is what plain decoding would "
+        "have "
+        "chosen. Here the text begins with %d random ids, %d times, and goes on with the model's likeliest "
+        "tokens. A "
+        "trained model goes on with what repeats; random weights seldom do, and then nothing is guessed.\n\n",
+        LOOKUP_BLOCK, LOOKUP_BLOCKS);
+    lookup_print(to, s->lookups, s->n_lookups);
+    fprintf(to, "\n");
+}
+
 /* The value of " NAME=value" in an engine's description. */
 static void print_word(FILE *to, const char *description, const char *name) {
     const char *at = strstr(description, name);
@@ -385,6 +401,7 @@ static enum status print_source(FILE *to, const struct report_source *s, int n, 
     print_machine(to, s);
     print_models(to, s);
     print_speed(to, s, prefix);
+    print_lookups(to, s);
     if (!*prefix) {
         fprintf(to, "## Beside published figures\n\n");
         TRY(report_published(to, s, published, e));

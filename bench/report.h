@@ -9,6 +9,7 @@
 
 #include "bench/chain.h"
 #include "bench/eval_rows.h"
+#include "bench/lookup.h"
 #include "bench/parity_rows.h"
 #include "bench/quality_rows.h"
 #include "bench/records.h"
@@ -42,6 +43,8 @@ struct report_source {
     size_t n_models;
     struct throughput_row *speeds; /* [n_speeds], sorted: see report_source_open */
     size_t n_speeds;
+    struct lookup_row *lookups; /* prompt lookup */
+    size_t n_lookups;
     struct limits_row *limits; /* of the last "limits" run */
     size_t n_limits;
     struct limits_row *bench_limits; /* measured around the last "bench" run: what its shares refer to */

@@ -83,6 +83,12 @@ static int same_speed(const void *a, const void *b) {
            x->threads == y->threads;
 }
 
+static int same_lookup(const void *a, const void *b) {
+    const struct lookup_row *x = a, *y = b;
+    return !strcmp(x->engine, y->engine) && !strcmp(x->model, y->model) && !strcmp(x->test, y->test) &&
+           x->threads == y->threads;
+}
+
 static enum status merge(struct rows *into, const struct records *f, int run, const struct table *t,
                          int (*same)(const void *, const void *), struct error *e) {
     void *rows = NULL;
@@ -184,7 +190,7 @@ static int compare_speeds(const void *a, const void *b, void *source) {
 }
 
 struct merged {
-    struct rows models, speeds, eval_runs, evals, eval_pairs;
+    struct rows models, speeds, lookups, eval_runs, evals, eval_pairs;
 };
 
 static enum status read_runs(struct report_source *s, const struct records *f, struct merged *m,
@@ -196,6 +202,7 @@ static enum status read_runs(struct report_source *s, const struct records *f, s
         read_run(&s->runs[run], f, run);
         TRY(merge(&m->models, f, run, &models_table, same_file, e));
         TRY(merge(&m->speeds, f, run, &throughput_table, same_speed, e));
+        TRY(merge(&m->lookups, f, run, &lookup_table, same_lookup, e));
         TRY(merge(&m->eval_runs, f, run, &eval_run_table, never, e));
         TRY(merge(&m->evals, f, run, &eval_table, same_score, e));
         TRY(merge(&m->eval_pairs, f, run, &eval_pairs_table, same_pair, e));
@@ -226,6 +233,7 @@ enum status report_source_open(struct report_source *out, const char *path, stru
                 : fail(e, ERR_FORMAT, "%s: holds no runs; `lfm2 bench --record %s` adds one", path, path);
     out->models = merged.models.data, out->n_models = merged.models.n;
     out->speeds = merged.speeds.data, out->n_speeds = merged.speeds.n;
+    out->lookups = merged.lookups.data, out->n_lookups = merged.lookups.n;
     out->eval_runs = merged.eval_runs.data, out->n_eval_runs = merged.eval_runs.n;
     out->evals = merged.evals.data, out->n_evals = merged.evals.n;
     out->eval_pairs = merged.eval_pairs.data, out->n_eval_pairs = merged.eval_pairs.n;
@@ -241,6 +249,7 @@ void report_source_close(struct report_source *s) {
     free(s->runs);
     free(s->models);
     free(s->speeds);
+    free(s->lookups);
     free(s->limits);
     free(s->bench_limits);
     free(s->kernels);

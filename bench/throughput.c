@@ -327,6 +327,10 @@ static void describe_ratio(struct throughput_row *row, const struct entry *ours,
     row->ratio = m.mid, row->ratio_lo = m.lo, row->ratio_hi = m.hi;
 }
 
+void subject_engine_text(const struct subject *s, char text[64]) {
+    snprintf(text, 64, "%.40s%s", s->engine->name, s->kv_type == KV_Q8 ? ", q8_0 cache" : "");
+}
+
 static enum status store(const struct bench *b, const struct entry *x, const struct entry *ours,
                          const struct bench_test *t, struct rows *throughput, struct rows *samples,
                          struct error *e) {
@@ -344,8 +348,7 @@ static enum status store(const struct bench *b, const struct entry *x, const str
     if (x->peer)
         snprintf(row.engine, sizeof row.engine, "%s", x->peer->name);
     else
-        snprintf(row.engine, sizeof row.engine, "%.40s%s", subject->engine->name,
-                 subject->kv_type == KV_Q8 ? ", q8_0 cache" : "");
+        subject_engine_text(subject, row.engine);
     snprintf(row.model, sizeof row.model, "%s", x->runner->subject->name);
     bench_test_name(t, row.test, sizeof row.test);
     row.bytes_per_token = cost.bytes / bench_test_tokens(t);

@@ -22,6 +22,9 @@ struct subject {
     const char *packed; /* a packed file of the model (engine_options.packed), or NULL */
 };
 
+/* The engine as rows name it: "optimized, q8_0 cache". */
+void subject_engine_text(const struct subject *s, char text[64]);
+
 struct throughput_options {
     const struct bench_test *tests;
     int n_tests;

@@ -5,10 +5,10 @@
  * other (a span). All steps work on rows; only convolution and attention look at a row's session.
  *
  * A batch of T rows is computed by all threads running the same steps in the same order with barriers
- * between them (a "worker" is one thread's view). For T = 1 each thread normalises and quantises for itself,
- * which is cheaper than a barrier; for T > 1 tokens are shared out. Work on matrices is shared out by panels:
- * fixed ranges for a few tokens, so that each thread streams its own part of memory; taken from a counter for
- * many, so that a slow core does less. */
+ * between them (a "worker" is one thread's view). For T = 1 each thread normalises, quantises and routes for
+ * itself, which is cheaper than a barrier; for T > 1 tokens are shared out. Work on matrices is shared out by
+ * panels: fixed ranges for a few tokens, so that each thread streams its own part of memory; taken from a
+ * counter for many, so that a slow core does less. */
 #ifndef OPTIMIZED_SESSION_H
 #define OPTIMIZED_SESSION_H
 

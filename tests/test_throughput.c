@@ -7,14 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "bench/cost.h"
 #include "bench/peer.h"
 #include "bench/stats.h"
 #include "bench/throughput.h"
 #include "bench/throughput_print.h"
+#include "tests/directory.h"
+#include "tests/fake_peer.h"
 
 /* ---- an engine that computes nothing ---- */
 
@@ -512,122 +512,18 @@ Test(throughput, unknown_format) {
 
 /* ---- peers ---- */
 
-static char folder[256], script[300];
-
-/* A llama-bench that writes down its arguments and took as many ns as it has had runs. */
-static void make_peer(const char *help, const char *body) {
-    const char *base = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%.200s/lfm2-peer-XXXXXX", base ? base : "/tmp");
-    cr_assert(mkdtemp(folder));
-    snprintf(script, sizeof script, "%s/llama-bench", folder);
-    FILE *f = fopen(script, "w");
-    fprintf(
-        f,
-        "#!/bin/sh\nif [ \"$1\" = --help ]; then echo '%s'; exit 0; fi\ncd '%s'\necho \"$@\" >> args\n%s\n",
-        help, folder, body);
-    fclose(f);
-    chmod(script, 0755);
+static void make_models_and_directory(void) {
+    make_models();
+    make_directory();
 }
 
-static char *peer_args(void) {
-    static char text[2048];
-    char name[300];
-    snprintf(name, sizeof name, "%s/args", folder);
-    FILE *f = fopen(name, "r");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    text[n] = 0;
-    if (f) fclose(f);
-    return text;
-}
+TestSuite(peers, .init = make_models_and_directory, .fini = remove_directory);
 
-static void remove_peer(void) {
-    char cmd[320];
-    if (!folder[0]) return;
-    snprintf(cmd, sizeof cmd, "rm -rf '%s'", folder);
-    cr_assert(system(cmd) == 0);
-}
-
-#define LLAMA_HELP "--n-prompt --repetitions -d, --n-depth <n>"
-#define ANSWER                                                                                               \
-    "echo \"[{\\\"build_commit\\\":\\\"abc\\\",\\\"build_number\\\":12,\\\"samples_ns\\\":[1000000]}]\""
-
-TestSuite(peer, .init = make_models, .fini = remove_peer);
-
-Test(peer, command_lines) {
-    struct peer p;
-    struct error e = {0};
-    int64_t ns;
-    make_peer(LLAMA_HELP, ANSWER);
-    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 0, 1}, 2, 512, &ns, &e), OK, "%s",
-                 e.text);
-    cr_assert_eq(ns, 1000000);
-    cr_assert_str_eq(p.name, "llama.cpp b12 abc (llama-bench)");
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){0, 8, 100, 1}, 2, 512, &ns, &e), OK);
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 8, 0, 1}, 2, 512, &ns, &e), OK);
-    cr_assert_str_eq(peer_args(), "-m m.gguf -t 2 -b 512 -r 1 -o json -p 64 -n 0\n"
-                                  "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 8 -d 100\n"
-                                  "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 0 -pg 64,8\n");
-}
-
-/* Another build of this program answers `PATH bench --help`. */
-Test(peer, may_be_another_lfm2) {
-    struct peer p;
-    struct error e = {0};
-    int64_t ns;
-    make_peer(
-        "usage: lfm2 COMMAND",
-        "if [ \"$2\" = --help ]; then echo 'usage: lfm2 bench --n-prompt --repetitions --n-depth'; exit "
-        "0; fi\n" ANSWER);
-    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
-    cr_assert(p.is_lfm2 && p.has_depth);
-    cr_assert_eq(peer_run(&p, "m.gguf", &(struct bench_test){64, 0, 9, 1}, 2, 512, &ns, &e), OK, "%s",
-                 e.text);
-    cr_assert_eq(ns, 1000000);
-    cr_assert_str_eq(p.name, "lfm2 abc (other build)");
-    cr_assert(strstr(peer_args(), "\nbench --no-limits -m m.gguf -t 2 -b 512 -r 1 -o json -p 64 -n 0 -d 9\n"),
-              "%s", peer_args());
-}
-
-Test(peer, without_depth_a_prefix_is_gp) {
-    struct peer p;
-    struct error e = {0};
-    int64_t ns;
-    make_peer("--n-prompt --repetitions -gp <pp,tg>", ANSWER);
-    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
-    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){0, 8, 100, 1}, 2, 512, &ns, &e), OK);
-    cr_assert(strstr(peer_args(), "-p 0 -n 0 -gp 100,8\n"), "%s", peer_args());
-    cr_assert(strstr(p.name, "ik_llama.cpp b12 abc"), "%s", p.name);
-    cr_assert_eq(peer_run(&p, "m", &(struct bench_test){64, 0, 100, 1}, 2, 512, &ns, &e), ERR_UNSUPPORTED);
-}
-
-Test(peer, faults_are_sentences) {
-    static const char *const bodies[] = {"echo one >&2; echo because >&2; exit 3", "echo nonsense",
-                                         "echo '[]'", "echo '[{\"samples_ns\":[1,2]}]'",
-                                         "echo '[{\"samples_ns\":[-5]}]'"};
-    static const char *const says[] = {"exit code 3 on m: because", "not JSON", "found 0 tests",
-                                       "2 samples_ns", "expected one"};
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
-        struct peer p;
-        struct error e = {0};
-        int64_t ns;
-        make_peer(LLAMA_HELP, bodies[i]);
-        cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
-        cr_assert_neq(peer_run(&p, "m", &(struct bench_test){64, 0, 0, 1}, 2, 512, &ns, &e), OK);
-        cr_assert(strstr(e.text, says[i]), "%s", e.text);
-        if (i + 1 < sizeof bodies / sizeof *bodies) remove_peer();
-    }
-    struct peer p;
-    struct error e = {0};
-    cr_assert_neq(peer_open(&p, "/nonexistent/llama-bench", &e), OK);
-    cr_assert_eq(peer_open(&p, "/bin/echo", &e), ERR_UNSUPPORTED, "%s", e.text);
-}
-
-Test(peer, runs_beside_ours_and_gets_a_ratio) {
+Test(peers, runs_beside_ours_and_gets_a_ratio) {
     struct peer p;
     struct error e = {0};
     const struct bench_test test = {8, 0, 0, 1};
-    make_peer(LLAMA_HELP, ANSWER);
+    const char *script = fake_peer_make(FAKE_LLAMA_HELP, FAKE_ANSWER);
     cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
@@ -655,11 +551,11 @@ Test(peer, runs_beside_ours_and_gets_a_ratio) {
     }
 }
 
-Test(peer, a_broken_peer_is_said_and_ours_goes_on) {
+Test(peers, a_broken_peer_is_said_and_ours_goes_on) {
     struct peer p;
     struct error e = {0};
     const struct bench_test test = {8, 0, 0, 1};
-    make_peer(LLAMA_HELP, "exit 1");
+    const char *script = fake_peer_make(FAKE_LLAMA_HELP, "exit 1");
     cr_assert_eq(peer_open(&p, script, &e), OK);
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
