@@ -163,8 +163,9 @@ enum status base_write(struct base_writer *w, const float *logits, struct error 
 enum status base_finish(struct base_writer *w, struct error *e) {
     int failed = fclose(w->file) != 0;
     w->file = NULL;
-    if (failed || rename(w->temporary, w->path) != 0) return cannot_write(w, e);
-    unfinished_done(w->temporary), w->temporary[0] = 0;
+    if (failed) return cannot_write(w, e);
+    TRY(put_in_place(w->temporary, w->path, e));
+    w->temporary[0] = 0;
     return OK;
 }
 

@@ -10,6 +10,7 @@
 
 #include "bench/cmd.h"
 #include "bench/report.h"
+#include "data/unfinished.h"
 
 enum { MAX_RECORDS = 32 };
 
@@ -67,9 +68,9 @@ static enum status write_file(const char *path, const char *text, struct error *
     if (!f) return fail(e, ERR_IO, "%s: cannot be written: %s", temporary, strerror(errno));
     int bad = fputs(text, f) < 0;
     bad |= fclose(f) != 0;
-    if (!bad && rename(temporary, path) == 0) return OK;
-    enum status st = fail(e, ERR_IO, "%s: cannot be written: %s", path, strerror(errno));
-    unlink(temporary);
+    enum status st = bad ? fail(e, ERR_IO, "%s: cannot be written: %s", path, strerror(errno))
+                         : put_in_place(temporary, path, e);
+    if (st) unlink(temporary);
     return st;
 }
 

@@ -293,10 +293,8 @@ enum status gguf_writer_finish(struct gguf_writer *w, struct error *e) {
     int closed = close(w->fd);
     w->fd = -1;
     if (closed) return fail(e, ERR_IO, "%s: cannot write: %s", w->temporary, strerror(errno));
-    if (rename(w->temporary, w->path))
-        return fail(e, ERR_IO, "%s: cannot rename: %s", w->path, strerror(errno));
+    TRY(put_in_place(w->temporary, w->path, e));
     w->created = 0;
-    unfinished_done(w->temporary);
     return OK;
 }
 

@@ -106,10 +106,9 @@ enum status golden_commit(struct golden *g, struct error *e) {
     g->file = -1;
     if (!flushed || !closed)
         status = fail(e, ERR_IO, "%s: cannot be written whole", g->path);
-    else if (rename(g->temporary, g->path) != 0)
-        status = fail(e, ERR_IO, "%s: cannot be put in place: %m", g->path);
     else
-        unfinished_done(g->temporary), g->temporary[0] = 0;
+        status = put_in_place(g->temporary, g->path, e);
+    if (status == OK) g->temporary[0] = 0;
     golden_close(g);
     return status;
 }

@@ -175,14 +175,10 @@ enum status packed_commit(struct packed_writer *w, struct error *e) {
     w->data = -1;
     if (H5Fclose(w->file) < 0) code = -1;
     w->file = -1;
-    int fd = open(w->temporary, O_RDONLY | O_CLOEXEC);
-    if (code < 0 || fd < 0 || fsync(fd) || rename(w->temporary, w->path)) {
-        fail(e, ERR_IO, "%s: cannot write: %s", w->path, strerror(errno));
-        code = -1;
-    }
-    if (fd >= 0) close(fd);
+    enum status status = code < 0 ? fail(e, ERR_IO, "%s: cannot write: %s", w->path, strerror(errno))
+                                  : put_in_place(w->temporary, w->path, e);
     packed_discard(w);
-    return code < 0 ? ERR_IO : OK;
+    return status;
 }
 
 void packed_discard(struct packed_writer *w) {

@@ -251,8 +251,8 @@ static enum status copy_file(const char *from, int to, const char *to_name, stru
 }
 
 /* Adds the run to the file at temp (empty: a new one) and brings it to the disk. */
-static enum status add_run(const char *temp, int fd, int is_new, const char *path, const struct record *r,
-                           char *name, struct error *e) {
+static enum status add_run(const char *temp, int is_new, const char *path, const struct record *r, char *name,
+                           struct error *e) {
     hid_t file = is_new ? H5Fcreate(temp, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)
                         : H5Fopen(temp, H5F_ACC_RDWR, H5P_DEFAULT);
     if (file < 0)
@@ -260,12 +260,10 @@ static enum status add_run(const char *temp, int fd, int is_new, const char *pat
                       : fail(e, ERR_FORMAT, "%s: not a record file (expected HDF5)", path);
     enum status st = write_run(file, path, r, name, e);
     if (H5Fclose(file) < 0 && !st) st = fail(e, ERR_IO, "%s: cannot write it", path);
-    if (!st && fsync(fd) != 0) st = fail(e, ERR_IO, "%s: %s", path, strerror(errno));
     return st;
 }
 
-static enum status append_locked(const char *path, int dir, const struct record *r, char *name,
-                                 struct error *e) {
+static enum status append_locked(const char *path, const struct record *r, char *name, struct error *e) {
     char temp[4200];
     struct stat old;
     int is_new = stat(path, &old) != 0;
@@ -278,15 +276,11 @@ static enum status append_locked(const char *path, int dir, const struct record 
     enum status st = OK;
     unfinished_add(temp);
     if (!is_new) st = copy_file(path, fd, temp, e);
-    if (!st) st = add_run(temp, fd, is_new, path, r, name, e);
+    if (!st) st = add_run(temp, is_new, path, r, name, e);
     if (!st && fchmod(fd, is_new ? 0644 : old.st_mode & 0777) != 0)
         st = fail(e, ERR_IO, "%s: %s", path, strerror(errno));
-    if (!st && rename(temp, path) != 0) st = fail(e, ERR_IO, "%s: %s", path, strerror(errno));
-    if (st)
-        unlink(temp);
-    else
-        fsync(dir);
-    unfinished_done(temp);
+    if (!st) st = put_in_place(temp, path, e);
+    if (st) unlink(temp), unfinished_done(temp);
     close(fd);
     return st;
 }
@@ -308,7 +302,7 @@ enum status records_append(const char *path, struct record *r, char *name, struc
         }
     record_text(r, "kind", "%s", r->kind);
     enum status st = r->failed ? fail(e, ERR_MEMORY, "%s: out of memory", path)
-                               : append_locked(path, dir, r, name ? name : group, e);
+                               : append_locked(path, r, name ? name : group, e);
     close(dir);
     return st;
 }

@@ -1,7 +1,10 @@
 /* unfinished: a few fixed places, because a signal handler may not allocate. */
 #include "data/unfinished.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +38,32 @@ void unfinished_done(const char *path) {
 void unfinished_remove(void) {
     for (int i = 0; i < PLACES; i++)
         if (atomic_load(&places[i].state) == USED) unlink(places[i].path);
+}
+
+/* The folder a file is in, so that its new name is on the disk, too. What is not known to be kept there is in
+ * place all the same, so that errors are none. */
+static void sync_folder(const char *path) {
+    char folder[4352];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path + 1) : 1;
+    if (n >= sizeof folder) return;
+    memcpy(folder, slash ? path : ".", n);
+    folder[n] = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+enum status put_in_place(const char *temporary, const char *path, struct error *e) {
+    int fd = open(temporary, O_RDONLY | O_CLOEXEC), bad = fd < 0 || fsync(fd), why = errno;
+    if (fd >= 0) close(fd);
+    if (bad) return fail(e, ERR_IO, "%s: cannot write: %s", path, strerror(why));
+    if (rename(temporary, path))
+        return fail(e, ERR_IO, "%s: cannot be put in place: %s", path, strerror(errno));
+    unfinished_done(temporary);
+    sync_folder(path);
+    return OK;
 }
 
 enum status output_check(const char *path, const char *input, struct error *e) {

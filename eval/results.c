@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "data/sha256.h"
+#include "data/unfinished.h"
 #include "eval/sample.h"
 
 /* What one task's scoring carries around. */
@@ -163,10 +164,8 @@ static enum status open_unfinished(const char *path, FILE **out, char *temporary
 }
 
 static enum status close_finished(FILE *f, const char *temporary, const char *path, struct error *e) {
-    int bad = fflush(f) || fsync(fileno(f));
-    if (fclose(f) || bad || rename(temporary, path))
-        return fail(e, ERR_IO, "%s: cannot write: %s", path, strerror(errno));
-    return OK;
+    if (fclose(f)) return fail(e, ERR_IO, "%s: cannot write: %s", path, strerror(errno));
+    return put_in_place(temporary, path, e);
 }
 
 /* Opens KIND_TASK_DATE.jsonl. */
