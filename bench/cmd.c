@@ -26,15 +26,24 @@ int cmd_isa_mask(unsigned *mask, struct error *e) {
     const char *name = getenv("LFM2_ISA");
     *mask = 0;
     if (!name || !*name) return 0;
-    if (cpu_mask_by_name(name, mask) == 0) return 0;
-    fail(e, ERR_ARG, "LFM2_ISA=%s: unknown instruction set (expected one of: %s)", name, cpu_isa_names);
+    char runs[128];
+    if (cpu_mask_by_name(name, mask))
+        fail(e, ERR_ARG, "LFM2_ISA=%s: unknown instruction set (expected one of: %s)", name, cpu_isa_names);
+    else if (!cpu_runs(name, runs, sizeof runs))
+        fail(e, ERR_ARG, "LFM2_ISA=%s: this CPU has no such instructions (expected one of: %s)", name, runs);
+    else
+        return 0;
     return -1;
 }
 
-enum status cmd_kv_type(enum kv_type *out, const struct cache_types *given, struct error *e) {
+enum status cmd_kv_type(enum kv_type *out, const struct cache_types *given, const struct engine *engine,
+                        struct error *e) {
     const char *names[] = {given->keys, given->values}, *name = names[0] ? names[0] : names[1];
     *out = KV_F16;
     if (!name) return OK;
+    if (engine == &engine_reference)
+        return fail(e, ERR_ARG, "-ctk %s: the reference engine caches float32 (expected --engine optimized)",
+                    name);
     if (names[0] && names[1] && strcmp(names[0], names[1]) != 0)
         return fail(e, ERR_ARG, "-ctk %s -ctv %s: keys and values must have one type", names[0], names[1]);
     if (strcmp(name, "f16") != 0 && strcmp(name, "q8_0") != 0)

@@ -42,11 +42,13 @@ enum status cmd_output_file(const char *cmd, const char *path, int force, struct
 int cmd_isa_mask(unsigned *mask, struct error *e);
 
 /* -ctk and -ctv, as in llama.cpp: f16 (default) or q8_0. Keys and values have one type here, so naming one
- * names both. NULL: not given. */
+ * names both. NULL: not given. The reference engine has no choice, so that naming one with it is an error;
+ * engine may be NULL. */
 struct cache_types {
     const char *keys, *values;
 };
-enum status cmd_kv_type(enum kv_type *out, const struct cache_types *given, struct error *e);
+enum status cmd_kv_type(enum kv_type *out, const struct cache_types *given, const struct engine *engine,
+                        struct error *e);
 #define CACHE_OPTIONS(a)                                                                                     \
     {"-ctk,--cache-type-k", OPTION_TEXT, &(a).keys, "TYPE",                                                  \
      "f16 (default) or q8_0: keys and values are cached as int8, optimized\nengine only; half the memory"},  \

@@ -186,8 +186,14 @@ static enum status read_options(struct bench_command *c, struct error *e) {
     }
     for (const char *list = c->cache_types ? c->cache_types : "f16"; next_word(&list, word, sizeof word);) {
         if (c->n_caches == MAX_CACHES) return fail(e, ERR_ARG, "bench: -ctk: expected f16, q8_0 or both");
-        TRY(cmd_kv_type(&c->caches[c->n_caches++], &(struct cache_types){word, NULL}, e));
+        TRY(cmd_kv_type(&c->caches[c->n_caches++], &(struct cache_types){word, NULL}, NULL, e));
     }
+    int packs = 0;
+    for (int i = 0; i < c->n_engines; i++) packs |= c->engine_list[i]->pack != NULL;
+    if (!packs && (c->packed || c->cache_types))
+        return fail(e, ERR_ARG,
+                    "bench: %s: not with the reference engine alone (expected --engine optimized)",
+                    c->packed ? "--packed" : "-ctk");
     if (c->against && c->packed)
         return fail(e, ERR_ARG,
                     "bench: --against: another build may pack in another way; leave out --packed");

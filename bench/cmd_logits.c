@@ -88,7 +88,7 @@ static enum status run_model(const struct arguments *a, const struct model *m, c
     size_t V = (size_t)m->config.n_vocab;
     float *logits = calloc((size_t)rows * V, sizeof *logits);
     enum status status = cmd_isa_mask(&options.cpu_mask, e) ? e->code : OK;
-    if (status == OK) status = cmd_kv_type(&options.kv_type, &a->cache, e);
+    if (status == OK) status = cmd_kv_type(&options.kv_type, &a->cache, engine, e);
     if (status == OK && !logits)
         status = fail(e, ERR_MEMORY, "logits: no memory for %d x %zu logits", rows, V);
     if (status == OK) status = engine->open(&s, m, &options, e);

@@ -292,7 +292,7 @@ int cmd_parity(int argc, char **argv) {
         "the routers' choices and the logits. Exit code 1 when a bound is broken.",
         specs, NULL, 0, NULL, &e);
     if (parsed == 1) return 0;
-    if (parsed < 0 || cmd_isa_mask(&a.cpu_mask, &e) || cmd_kv_type(&a.kv_type, &a.cache, &e) ||
+    if (parsed < 0 || cmd_isa_mask(&a.cpu_mask, &e) || cmd_kv_type(&a.kv_type, &a.cache, NULL, &e) ||
         check_arguments(&a, &e))
         return cmd_fail(&e);
     json_t *all = strcmp(a.output, "json") ? NULL : json_array();

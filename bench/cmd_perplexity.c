@@ -104,7 +104,7 @@ static enum status run(const struct arguments *a, const struct model *m, struct 
         (struct engine_options){.threads = a->threads, .max_batch = a->batch, .packed = a->packed};
     o->progress = show, o->progress_arg = &watch;
     if (st == OK && cmd_isa_mask(&o->engine_options.cpu_mask, e)) st = e->code;
-    if (st == OK) st = cmd_kv_type(&o->engine_options.kv_type, &a->cache, e);
+    if (st == OK) st = cmd_kv_type(&o->engine_options.kv_type, &a->cache, o->engine, e);
     if (st == OK) st = perplexity_run(r, m, o, e);
     progress_end(&watch.line);
     if (st == OK && o->save) st = base_finish(&writer, e);

@@ -112,7 +112,7 @@ enum status text_model_start(struct text_model *t, const struct text_options *o,
                                      .max_batch = o->batch ? o->batch : GENERATE_BATCH,
                                      .packed = o->packed};
     if (cmd_isa_mask(&options.cpu_mask, e)) return e->code;
-    TRY(cmd_kv_type(&options.kv_type, &o->cache, e));
+    TRY(cmd_kv_type(&options.kv_type, &o->cache, t->g.engine, e));
     t->g.max_tokens = max_tokens;
     TRY(t->g.engine->open(&t->g.session, t->model, &options, e));
     t->load_ns = now_ns() - t->start_ns;

@@ -62,6 +62,9 @@ unsigned cpu_features(void) {
     return f;
 }
 
+/* Comes along with a name where the CPU has it. */
+enum { EXTRAS = CPU_AVX512BF16 };
+
 static const struct {
     const char *name;
     unsigned mask;
@@ -82,6 +85,19 @@ int cpu_mask_by_name(const char *name, unsigned *mask) {
             return 0;
         }
     return -1;
+}
+
+int cpu_runs(const char *name, char *text, size_t size) {
+    int found = 0;
+    size_t used = 0;
+    *text = 0;
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        if (isas[i].mask & ~(unsigned)EXTRAS & ~cpu_features()) continue;
+        found |= strcmp(isas[i].name, name) == 0;
+        if (used < size)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? ", " : "", isas[i].name);
+    }
+    return found;
 }
 
 void kernels_select(struct kernel_set *set, unsigned mask) {

@@ -211,7 +211,9 @@ unsigned cpu_features(void);
 /* The features a name stands for: "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx" and everything
  * weaker. Returns 0 and sets *mask (never 0: bit 31 is always set), or -1 for an unknown name. */
 int cpu_mask_by_name(const char *name, unsigned *mask);
-extern const char *const cpu_isa_names; /* "scalar avx2 ..." for error texts */
+extern const char *const cpu_isa_names; /* "scalar, avx2, ..." for error texts */
+/* Can this CPU run what the name stands for? The text gets the names it can, as in cpu_isa_names. */
+int cpu_runs(const char *name, char *text, size_t size);
 
 /* For each op the last row of kernels[] that cpu_features() & mask supports; mask 0 means all. */
 void kernels_select(struct kernel_set *set, unsigned mask);

@@ -220,6 +220,71 @@ Test(program, an_unknown_instruction_set_is_an_error, .init = make_folder, .fini
     cr_expect(strstr(err, "avx9000"), "%s", err);
 }
 
+/* Flags as Linux names them: the program asks the CPU itself. */
+static int has_flag(const char *flag) {
+    static char text[1 << 16];
+    char padded[64];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+    if (!f) return 0;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    snprintf(padded, sizeof padded, " %s ", flag);
+    for (char *p = text; *p; p++)
+        if (*p == '\n') *p = ' ';
+    return strstr(text, padded) != NULL;
+}
+
+Test(program, an_instruction_set_that_this_cpu_lacks_is_an_error, .init = make_folder,
+     .fini = remove_folder) {
+    static const struct {
+        const char *name, *flag;
+    } sets[] = {{"avx2", "avx2"},
+                {"avxvnni", "avx_vnni"},
+                {"avx512", "avx512bw"},
+                {"avx512vnni", "avx512_vnni"},
+                {"amx", "amx_int8"}};
+    char out[65536], err[65536], line[512], root[256];
+    cr_assert(getcwd(root, sizeof root));
+    snprintf(line, sizeof line, "logits -m %s/data/tiny --ids 1 -o out.h5", root);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        setenv("LFM2_ISA", sets[i].name, 1);
+        int code = run(line, out, err, sizeof out);
+        cr_expect_eq(code, has_flag(sets[i].flag) ? 0 : 2, "%s: exit %d: %s", sets[i].name, code, err);
+        if (code == 0) continue;
+        cr_expect(strstr(err, sets[i].name) && strstr(err, "expected one of: scalar"), "%s", err);
+        const char *end = strchr(err, '\n'), *offered = strstr(err, "scalar");
+        cr_expect(end && end[1] == 0, "%s", err);
+        cr_expect(!offered || !strstr(offered, sets[i].name) || strcmp(sets[i].name, "avx512") == 0, "%s",
+                  err);
+    }
+}
+
+Test(program, the_reference_engine_refuses_what_only_the_other_has, .init = make_folder,
+     .fini = remove_folder) {
+    static const char *const lines[] = {
+        "logits -m %s --engine reference --ids 1 -o out.h5 --packed p.h5",
+        "logits -m %s --engine reference --ids 1 -o out.h5 -ctk q8_0",
+        "logits -m %s --engine reference --ids 1 -o out.h5 -ctv f16",
+        "run -m %s --engine reference -p a -n 1 --packed p.h5",
+        "run -m %s --engine reference -p a -n 1 -ctk q8_0",
+        "perplexity -m %s --engine reference -f %s/heldout.txt --packed p.h5",
+        "perplexity -m %s --engine reference -f %s/heldout.txt -ctv q8_0",
+        "bench -m %s --engine reference --packed p.h5 -p 8 -n 0 -r 1",
+        "bench -m %s --engine reference -ctk q8_0 -p 8 -n 0 -r 1",
+        "eval -m %s --engine reference --packed p.h5 --tasks mini_gsm8k --limit 1 --data %s",
+    };
+    char out[65536], err[65536], line[1024], model[300], root[256];
+    cr_assert(getcwd(root, sizeof root));
+    snprintf(model, sizeof model, "%s/data/tiny", root);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        snprintf(line, sizeof line, lines[i], model, model);
+        int code = run(line, out, err, sizeof out);
+        const char *said = strstr(err, "lfm2: "), *end = said ? strchr(said, '\n') : NULL;
+        cr_expect(code == 2 && end && end[1] == 0, "lfm2 %s: exit %d\n%s", line, code, err);
+        cr_expect(said && strstr(said, "reference engine"), "lfm2 %s: %s", line, err);
+    }
+}
+
 /* `lfm2 tokenize --tokenizer tests/fixtures/lfm2 LINE` prints this. */
 static void expect_tokens(const char *line, int code, const char *printed) {
     char out[65536], err[65536], whole[512], root[256];
