@@ -38,6 +38,7 @@ BESIDE       ?= qwen3-1.7b
 MODELS       ?= models
 PYTHON       ?= python3
 FUZZ_TIME    ?= 60
+SOAK_HOURS   ?= 2
 
 # And `make quality`.
 QUALITY_MODEL ?= data/tiny
@@ -50,7 +51,7 @@ SPEED_MODELS ?= $(MODELS)/$(MODEL)-q4_0.gguf,$(MODELS)/$(BESIDE)-q4_0.gguf
 
 .DEFAULT_GOAL := all
 .PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality evals eval-speed report check asan ubsan clang fuzz lint oracle
-.PHONY: tsan valgrind cppcheck coverage mutations reproducible dist clean help
+.PHONY: soak tsan valgrind cppcheck coverage mutations reproducible dist clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
 ifneq ($(filter-out deps deps-dev oracle clean help,$(or $(MAKECMDGOALS),all)),)
@@ -143,6 +144,9 @@ coverage: ## lines that the tests execute, per folder; fails when data, referenc
 
 mutations: ## apply tests/mutations.tsv change by change to a copy; each must fail the test named beside it
 	@bash tests/mutate.sh
+
+soak: lfm2 ## two hours of evaluation in one process, memory and files watched (SOAK_HOURS=2), in build/soak/
+	@bash tests/soak.sh ./lfm2 $(BUILD)/soak $(SOAK_HOURS)
 
 reproducible: ## build what is committed in two clean clones and compare the bytes
 	@sh tests/reproducible.sh
