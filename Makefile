@@ -114,8 +114,8 @@ ubsan: ## the tests under UndefinedBehaviorSanitizer, in build-ubsan/
 clang: ## build everything with clang, in build-clang/ (warnings are errors)
 	@$(MAKE) --no-print-directory build-clang/lfm2 build-clang/lfm2-tests CC=clang BUILD=build-clang
 
-mutants: $(BUILD)/lfm2-tests ## mistakes put into a copy of the sources must fail the comparison with data/golden/
-	@bash tests/mutants.sh $(BUILD)
+mutants: $(BUILD)/lfm2 $(BUILD)/lfm2-tests ## the named mistakes of tests/mutations.tsv, put into a copy of the sources, must be seen
+	@bash tests/mutate.sh $(BUILD) named
 
 golden: ## record data/golden/ anew with Hugging Face Transformers (PYTHON=, see data/golden/requirements.txt)
 	$(PYTHON) data/golden/make_golden.py
@@ -142,8 +142,8 @@ coverage: ## lines that the tests execute, per folder; fails when data, referenc
 	-@$(MAKE) --no-print-directory test BUILD=build-coverage OPT='-O1 -g --coverage'
 	@bash tests/coverage.sh build-coverage
 
-mutations: ## apply tests/mutations.tsv change by change to a copy; each must fail the test named beside it
-	@bash tests/mutate.sh
+mutations: $(BUILD)/lfm2 $(BUILD)/lfm2-tests ## all mistakes of tests/mutations.tsv; verdicts in tests/mutations.results
+	@bash tests/mutate.sh $(BUILD)
 
 soak: lfm2 ## two hours of evaluation in one process, memory and files watched (SOAK_HOURS=2), in build/soak/
 	@bash tests/soak.sh ./lfm2 $(BUILD)/soak $(SOAK_HOURS)

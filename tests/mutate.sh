@@ -1,54 +1,120 @@
 #!/bin/bash
-# Is the harness awake? Applies each small change of tests/mutations.tsv to a scratch copy of the tree, rebuilds what
-# it touches, and runs the test that is named beside it, which must fail. Writes the verdicts to
-# tests/mutations.results: caught, SURVIVED, or "not built" for a change that does not compile. The tree itself is
-# never changed. usage: tests/mutate.sh [FIRST [LAST]] (numbers of lines of the table)
+# Is the harness awake? Applies each mistake of tests/mutations.tsv to a scratch copy of the tree, rebuilds what it
+# touches, and asks the judges named beside it, which must all object. The tree itself is never changed.
+#
+# usage: tests/mutate.sh BUILD [named | FIRST [LAST]]
+# named: only rows that have a name, which CI runs. FIRST, LAST: numbers of rows. Otherwise all, and the verdicts go to
+# tests/mutations.results: caught, SURVIVED (and what did not see it), "not built" for a change that does not compile.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-first=${1:-1} last=${2:-999}
+build=${1:?usage: tests/mutate.sh BUILD [named | FIRST [LAST]]}
+shift
+first=1 last=999 named=
+case ${1:-} in named) named=1 ;; ?*) first=$1 last=${2:-999} ;; esac
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
-results=tests/mutations.results
-make -s build/lfm2 build/lfm2-tests >/dev/null || exit 1
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp -a --parents -t "$scratch" # with their times,
-cp -a build "$scratch/build"                                                                 # so that objects stay good
-[ "$first" = 1 ] && echo "# verdict, changed file, test; in the order of tests/mutations.tsv" >"$results"
+cp -a "$build" "$scratch/build" || exit 1                                                    # so that objects stay good
+results=/dev/null
+if [ $# -eq 0 ]; then
+    results=tests/mutations.results
+    echo "# verdict, changed file, judges, sed or name; in the order of tests/mutations.tsv" >"$results"
+fi
 
-fails() { # KIND NAME: 0 when the test failed as it must, by itself, not by being absent
-    if [ "$1" = check ]; then
-        (cd "$scratch" && timeout 300 build/lfm2 kernels --check --op "$2" >log 2>&1)
-        status=$?
-        [ "$status" -ne 0 ] && grep -q "$2" "$scratch/log"
-    else
-        (cd "$scratch" && timeout 1200 build/lfm2-tests -j2 --filter "$2" >log 2>&1)
-        status=$?
-        [ "$status" -ne 0 ] && grep -q 'Failing: [1-9]\|Crashing: [1-9]' "$scratch/log"
-    fi
+rows() { # FUNCTION: calls it with FILE SED JUDGES NAME for every row that was asked for
+    local number=0 file change judges name
+    while IFS=$'\t' read -r -u 3 file change judges name; do
+        case $file in '' | '#'*) continue ;; esac
+        number=$((number + 1))
+        [ "$number" -lt "$first" ] || [ "$number" -gt "$last" ] && continue
+        [ -z "$named" ] || [ -n "$name" ] || continue
+        "$1" "$file" "$change" "$judges" "$name"
+    done 3<tests/mutations.tsv
 }
-target() { if [ "$1" = check ]; then echo build/lfm2; else echo build/lfm2-tests; fi; }
 
-number=0 caught=0 tried=0
-while IFS=$'\t' read -r file change test; do
-    case $file in '' | '#'*) continue ;; esac
-    number=$((number + 1))
-    [ "$number" -lt "$first" ] || [ "$number" -gt "$last" ] && continue
-    read -r kind name <<<"$test"
+each_judge() { # JUDGES: one per line
+    sed 's/ + /\n/g' <<<"$1"
+}
+
+# The trained model's answers to 80 questions of mini_mmlu, in a folder.
+answers() { # ENGINE FOLDER
+    local model=data/tiny
+    [ "$1" = optimized ] && model=trained.gguf
+    build/lfm2 eval -m "$model" --engine "$1" --tasks mini_mmlu --num_fewshot 5 --limit 20 --data data/tiny -t 1 \
+        --log_samples --output_path "$2"
+}
+
+# 0: it objects, 1: it does not, 124: no answer in time, others: it cannot be asked.
+judge() { # KIND ARGUMENT, in the copy
+    cd "$scratch" || return 2
+    case $1 in
+    check) # a kernel against the oracle in float64
+        timeout 300 build/lfm2 kernels --check --op "$2" >log 2>&1
+        case $? in 0) return 1 ;; 1) grep -q "$2" log ;; *) return $? ;; esac
+        ;;
+    test) # Criterion tests; a run in which nothing ran says nothing
+        timeout 1200 build/lfm2-tests -j2 --filter "$2" >log 2>&1
+        case $? in 0) return 1 ;; 124) return 124 ;; *) grep -q 'Failing: [1-9]\|Crashing: [1-9]' log || return 2 ;; esac
+        ;;
+    parity) # the trained model in Q4_0, one engine against the other
+        timeout 300 build/lfm2 parity -m trained.gguf -t 1 >log 2>&1
+        case $? in 0) return 1 ;; 1) return 0 ;; *) return 2 ;; esac
+        ;;
+    mini) # the trained model's answers are worse than those without the mistake: McNemar's exact p below 5 %
+        rm -rf answers
+        timeout 300 bash -c "$(declare -f answers); answers $2 answers" >log 2>&1 &&
+            build/lfm2 eval --compare "answers-$2" answers >log 2>&1 || return 2
+        awk '/^all .*,acc / { seen = 1; worse = $(NF - 1) > $(NF - 2) && $NF < 0.05 }
+            END { exit seen ? !worse : 2 }' log
+        ;;
+    *) return 2 ;;
+    esac
+}
+
+# What the mistakes are compared with; and judges who object to no mistake at all prove nothing.
+prepare() {
+    make -s "$build/lfm2" "$build/lfm2-tests" >/dev/null && make -s -C "$scratch" build/lfm2 build/lfm2-tests >/dev/null &&
+        (cd "$scratch" && build/lfm2 quantize data/tiny trained.gguf Q4_0 >/dev/null &&
+            answers reference answers-reference >/dev/null && answers optimized answers-optimized >/dev/null) || return 1
+    rows list_judges | sort -u >"$scratch/judges"
+    while read -r -u 4 kind argument; do
+        (judge "$kind" "$argument" "$scratch")
+        [ $? -eq 1 ] && continue
+        echo "mutations: '$kind $argument' objects without any mistake"
+        return 1
+    done 4<"$scratch/judges"
+}
+list_judges() { each_judge "$3"; }
+
+caught=0 tried=0
+mistake() { # FILE SED JUDGES NAME
+    local file=$1 change=$2 judges=$3 name=$4 verdict=caught kind argument status
     tried=$((tried + 1))
     sed "$change" "$file" >"$scratch/$file"
     if cmp -s "$file" "$scratch/$file"; then
         verdict="CHANGED NOTHING"
-    elif ! make -s -C "$scratch" "$(target "$kind")" WARN=-w >/dev/null 2>&1; then
+    elif ! make -s -C "$scratch" build/lfm2 build/lfm2-tests WARN=-w >/dev/null 2>&1; then
         verdict="not built"
-    elif fails "$kind" "$name"; then
-        verdict=caught
-        caught=$((caught + 1))
-    elif [ "$status" = 124 ]; then
-        verdict="no answer in time"
     else
-        verdict=SURVIVED
+        while read -r -u 5 kind argument; do
+            (judge "$kind" "$argument")
+            status=$?
+            case $status in
+            0) ;;
+            124) verdict="no answer in time" ;;
+            *) verdict="SURVIVED $kind $argument" && [ "$status" -eq 1 ] || verdict="no verdict of $kind $argument" ;;
+            esac
+        done 5< <(each_judge "$judges")
+        [ "$verdict" = caught ] && caught=$((caught + 1))
     fi
     cp "$file" "$scratch/$file" # anew, so that make sees it
-    printf '%s\t%s\t%s\t%s\n' "$verdict" "$file" "$test" "$change" | tee -a "$results"
-done <tests/mutations.tsv
+    printf '%s\t%s\t%s\t%s\n' "$verdict" "$file" "$judges" "${name:-$change}" | tee -a "$results"
+}
+
+prepare || {
+    echo "mutations: nothing was tried"
+    exit 1
+}
+rows mistake
 echo "mutations: $caught of $tried caught"
-[ "$caught" = "$tried" ]
+[ "$tried" -gt 0 ] && [ "$caught" = "$tried" ]
