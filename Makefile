@@ -43,6 +43,7 @@ SOAK_HOURS   ?= 2
 # And `make quality`.
 QUALITY_MODEL ?= data/tiny
 QUALITY_TEXT  ?= data/tiny/heldout.txt
+QUESTIONS     ?= data/tiny
 CHUNKS        ?= -1
 
 # And `make evals`: the folder with gsm8k/ and mmlu/ as published; empty: only the questions that are here.
@@ -84,7 +85,7 @@ parity: lfm2 ## compare the engines on MODEL and BESIDE, made when missing
 	@sh bench/chart.sh --parity '$(MODELS)' '$(MODEL)' '$(BESIDE)'
 
 quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUALITY_TEXT=, CHUNKS=-1), then the pages
-	@sh bench/quality.sh '$(QUALITY_MODEL)' '$(QUALITY_TEXT)' '$(CHUNKS)'
+	@sh bench/quality.sh '$(QUALITY_MODEL)' '$(QUALITY_TEXT)' '$(QUESTIONS)' '$(CHUNKS)'
 
 evals: lfm2 ## scores of the trained model, its own questions and 770 of DATA=, on both engines, then the pages
 	@sh bench/evals.sh '$(DATA)'

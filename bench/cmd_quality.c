@@ -22,12 +22,13 @@ static void show(void *arg, const char *what, int done, int total, double share)
 }
 
 static enum status store(const char *path, const struct sweep_options *o, const struct model_row *model,
-                         const struct rows *rows, struct error *e) {
+                         const struct rows *rows, const struct rows *pairs, struct error *e) {
     struct record *record = record_new("quality");
     if (!record) return fail(e, ERR_MEMORY, "quality: out of memory");
     machine_attributes(record, o->threads);
     record_rows(record, &models_table, model, 1);
     record_rows(record, &quality_table, rows->data, rows->n);
+    if (pairs->n) record_rows(record, &kl_pairs_table, pairs->data, pairs->n);
     enum status st = records_append(path, record, NULL, e);
     record_free(record);
     return st;
@@ -74,7 +75,9 @@ int cmd_quality(int argc, char **argv) {
         {"-f,--file", OPTION_TEXT, &o.text, "FILE", "the text (gzip is unpacked)"},
         {"--recipes", OPTION_TEXT, &o.recipes, "R,R,..", "default: F32,BF16,Q8_0,Q6_K,Q5_K_M,Q4_K_M,Q4_0"},
         {"--engine", OPTION_TEXT, &o.engines, "E,E,..",
-         "default: reference,optimized; optimized:avx2 allows no stronger kernels"},
+         "default: reference,optimized; optimized:avx2 allows no stronger kernels,\noptimized:kv-q8_0 caches "
+         "keys "
+         "and values as int8"},
         {"--imatrix", OPTION_TEXT, &o.imatrix, "FILE", "what +imatrix fits with"},
         {"-c,--ctx-size", OPTION_INT, &o.n_ctx, "N", "ids per chunk (default: 512)"},
         {"--chunks", OPTION_INT, &o.chunks, "N", "at most N chunks (default: -1, all)"},
@@ -85,16 +88,17 @@ int cmd_quality(int argc, char **argv) {
         {0},
     };
     struct error e = {0};
-    struct rows rows = {0};
+    struct rows rows = {0}, pairs = {0};
     struct model_row model = {0};
     int parsed = options_parse(argc, argv, usage, specs, NULL, 0, NULL, &e);
     if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
     enum status st = check(&o, output, record, &e);
     if (st == OK && cmd_isa_mask(&o.cpu_mask, &e)) st = e.code;
-    if (st == OK) st = sweep_run(&rows, &model, &o, &e);
+    if (st == OK) st = sweep_run(&rows, &pairs, &model, &o, &e);
     progress_end(&line);
     if (st == OK) st = present(output, &model, &rows, &e);
-    if (st == OK && record) st = store(record, &o, &model, &rows, &e);
+    if (st == OK && record) st = store(record, &o, &model, &rows, &pairs, &e);
     free(rows.data);
+    free(pairs.data);
     return st == OK ? 0 : cmd_fail(&e);
 }

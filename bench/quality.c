@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "bench/metrics.h"
-#include "bench/stats.h"
 
 static double log_sum_exp(const float *x, int n) {
     double max = x[argmax(x, n)], sum = 0;
@@ -120,4 +119,16 @@ int quality_summarise(const struct quality *q, struct quality_summary *out) {
     summarise_dp(q, out, x);
     free(x);
     return 0;
+}
+
+struct interval quality_kl_difference(const struct quality *a, const struct quality *b, int n_windows) {
+    struct interval r = {NAN, NAN, NAN};
+    double *d = n_windows > 0 && a->n == b->n ? calloc((size_t)n_windows, sizeof *d) : NULL;
+    if (!d) return r;
+    size_t each = a->n / (size_t)n_windows;
+    for (size_t i = 0; i < each * (size_t)n_windows; i++)
+        d[i / each] += (b->points[i].kl - a->points[i].kl) / (double)each;
+    r = mean_interval(d, n_windows, 1);
+    free(d);
+    return r;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bench/stats.h"
+
 /* One scored position. The base's figures are 0 when there is none. */
 struct quality_point {
     double nll, nll_base; /* -log p of the token that came, nats */
@@ -40,6 +42,11 @@ struct quality_summary {
     struct estimate same_top1, dp_mean, dp_rms; /* shares of 1 */
     double dp_median, dp_p1, dp_p99, dp_max, dp_min;
 };
+/* Mean KL divergence of b minus that of a, both of the same positions, and its 95 % interval: windows
+ * [n_windows], of equally many positions each, are resampled in pairs, since neighbouring positions are no
+ * independent draws. All NAN without memory. */
+struct interval quality_kl_difference(const struct quality *a, const struct quality *b, int n_windows);
+
 /* Returns 0, or -1 without memory. All zero without positions. */
 int quality_summarise(const struct quality *q, struct quality_summary *out);
 

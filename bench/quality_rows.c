@@ -29,8 +29,14 @@ static const struct field fields[] = {
     F(dp_rms_se),    F(dp_p1),
     F(dp_p99),       F(dp_min),
     F(dp_max),       I(router_decisions),
-    I(router_flips), F(seconds),
-    T(kernels),
+    I(router_flips),
+
+    F(seconds),      T(kernels),
+};
+#undef S
+#define S kl_pair_row
+static const struct field kl_pair_fields[] = {
+    T(recipe), T(plain), T(engine), I(windows), F(kl), F(kl_plain), F(difference), F(lo), F(hi),
 };
 #undef F
 #undef I
@@ -38,6 +44,9 @@ static const struct field fields[] = {
 #undef S
 const struct table quality_table = {"quality", fields, sizeof fields / sizeof *fields,
                                     sizeof(struct quality_row)};
+
+const struct table kl_pairs_table = {
+    "kl_pairs", kl_pair_fields, sizeof kl_pair_fields / sizeof *kl_pair_fields, sizeof(struct kl_pair_row)};
 
 static int64_t tensor_bytes(const struct model *m) {
     uint64_t bytes = 0;
@@ -81,36 +90,50 @@ int quality_row_compare(struct quality_row *out, const struct perplexity_result 
     return 0;
 }
 
-void quality_print_table(FILE *to, const struct quality_row *rows, size_t n) {
-    quality_print_rows(to, rows, n, 1);
+/* Rounding can leave a sum of nothing a little below zero; no table shows a negative zero. */
+static double unsigned_zero(double x, double unit) {
+    return fabs(x) < unit / 2 ? 0 : x;
 }
 
-void quality_print_rows(FILE *to, const struct quality_row *rows, size_t n, int with_head) {
-    if (with_head)
-        fprintf(
-            to,
+void quality_print_head(FILE *to) {
+    fprintf(to,
             "| recipe | engine | bits per weight | perplexity | ln(ratio) | KL mean | KL median | KL 99 %% "
-            "| KL max | same top-1 | RMS Δp | router flips |\n"
-            "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+            "| KL max | same top-1 | RMS Δp | router flips ");
+}
+
+void quality_print_rule(FILE *to) {
+    fprintf(to, "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:");
+}
+
+void quality_print_cells(FILE *to, const struct quality_row *r) {
+    fprintf(to, "| %s | %s | %.2f | %.4f ± %.4f ", r->recipe, r->engine, r->bits_per_weight, r->ppl,
+            r->ppl_se);
+    if (*r->base)
+        fprintf(to, "| %+.5f ± %.5f | %.6f ± %.6f | %.6f | %.5f | %.4f | %.2f ± %.2f %% | %.2f %% ",
+                unsigned_zero(r->log_ratio, 1e-5), r->log_ratio_se, unsigned_zero(r->kl_mean, 1e-6), r->kl_se,
+                unsigned_zero(r->kl_median, 1e-6), r->kl_p99, r->kl_max, 100 * r->same_top1,
+                100 * r->same_top1_se, 100 * r->dp_rms);
+    else
+        fprintf(to, "| - | - | - | - | - | - | - ");
+    if (r->router_decisions)
+        fprintf(to, "| %.3f %% ", 100.0 * (double)r->router_flips / (double)r->router_decisions);
+    else
+        fprintf(to, "| - ");
+}
+
+void quality_print_table(FILE *to, const struct quality_row *rows, size_t n) {
+    quality_print_head(to);
+    fprintf(to, "|\n");
+    quality_print_rule(to);
+    fprintf(to, "|\n");
     for (size_t i = 0; i < n; i++) {
-        const struct quality_row *r = &rows[i];
-        fprintf(to, "| %s | %s | %.2f | %.4f ± %.4f | ", r->recipe, r->engine, r->bits_per_weight, r->ppl,
-                r->ppl_se);
-        if (*r->base)
-            fprintf(to, "%+.5f ± %.5f | %.6f ± %.6f | %.6f | %.5f | %.4f | %.2f ± %.2f %% | %.2f %% | ",
-                    r->log_ratio, r->log_ratio_se, r->kl_mean, r->kl_se, r->kl_median, r->kl_p99, r->kl_max,
-                    100 * r->same_top1, 100 * r->same_top1_se, 100 * r->dp_rms);
-        else
-            fprintf(to, "- | - | - | - | - | - | - | ");
-        if (r->router_decisions)
-            fprintf(to, "%.3f %% |\n", 100.0 * (double)r->router_flips / (double)r->router_decisions);
-        else
-            fprintf(to, "- |\n");
+        quality_print_cells(to, &rows[i]);
+        fprintf(to, "|\n");
     }
 }
 
 static void line(FILE *to, const char *name, double value, double se, const char *unit) {
-    fprintf(to, "| %s | %.6f", name, value);
+    fprintf(to, "| %s | %.6f", name, unsigned_zero(value, 1e-6));
     if (se >= 0) fprintf(to, " ± %.6f", se);
     fprintf(to, "%s |\n", unit);
 }

@@ -56,6 +56,8 @@ struct report_source {
     size_t n_parity;
     struct quality_row *quality; /* of the last "quality" run */
     size_t n_quality;
+    struct kl_pair_row *kl_pairs; /* of the same */
+    size_t n_kl_pairs;
     struct eval_run_row *eval_runs; /* all, in order */
     size_t n_eval_runs;
     struct eval_row *evals; /* the last of each score */

@@ -214,6 +214,8 @@ static enum status read_runs(struct report_source *s, const struct records *f, s
             TRY(replace((void **)&s->kernels, &s->n_kernels, f, run, &kernels_table, e));
         if (!strcmp(f->kinds[run], "quality"))
             TRY(replace((void **)&s->quality, &s->n_quality, f, run, &quality_table, e));
+        if (!strcmp(f->kinds[run], "quality"))
+            TRY(replace((void **)&s->kl_pairs, &s->n_kl_pairs, f, run, &kl_pairs_table, e));
         if (!strcmp(f->kinds[run], "parity")) TRY(read_parity(s, f, run, e));
     }
     int last = records_last(f, "bench");
@@ -255,6 +257,7 @@ void report_source_close(struct report_source *s) {
     free(s->kernels);
     free(s->parity);
     free(s->quality);
+    free(s->kl_pairs);
     free(s->eval_runs);
     free(s->evals);
     free(s->eval_pairs);

@@ -111,6 +111,21 @@ struct interval median_interval(const double *x, int n, uint64_t seed) {
     return bootstrap(x, n, NULL, n, 0, seed);
 }
 
+struct interval mean_interval(const double *x, int n, uint64_t seed) {
+    struct interval r = {NAN, NAN, NAN};
+    double *means = n > 0 ? malloc(BOOTSTRAP_RESAMPLES * sizeof *means) : NULL;
+    if (!means) return r;
+    for (int i = 0; i < BOOTSTRAP_RESAMPLES; i++) {
+        double sum = 0;
+        for (int k = 0; k < n; k++) sum += x[random_below(&seed, (uint64_t)n)];
+        means[i] = sum / n;
+    }
+    r = (struct interval){mean(x, n), percentile_of(means, BOOTSTRAP_RESAMPLES, 0.025),
+                          percentile_of(means, BOOTSTRAP_RESAMPLES, 0.975)};
+    free(means);
+    return r;
+}
+
 struct interval ratio_interval(const double *a, const double *b, int n, uint64_t seed) {
     return bootstrap(a, n, b, n, 1, seed);
 }

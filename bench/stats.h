@@ -21,6 +21,9 @@ double median(const double *x, int n);
 /* The median and the 2.5th and 97.5th percentile of the medians of resamples. */
 struct interval median_interval(const double *x, int n, uint64_t seed);
 
+/* The same of the mean. */
+struct interval mean_interval(const double *x, int n, uint64_t seed);
+
 /* median(a) / median(b), pairs (a[i], b[i]) resampled together: what disturbed both measurements of a pair
  * cancels. */
 struct interval ratio_interval(const double *a, const double *b, int n, uint64_t seed);

@@ -14,13 +14,19 @@
 
 struct sweep {
     const struct sweep_options *o;
-    struct rows *rows;
+    struct rows *rows, *pairs;
     struct tokens text;
     struct windows windows;
     int bos;
     struct base_file base;
     struct quality points; /* of the model itself: exact, where a base file cuts log p at -16 */
     struct routes routes;
+    /* Of the runs without a '+' so far, to compare those with one: recipe and engine in their rows. */
+    struct {
+        size_t row;
+        struct quality points;
+    } * plain;
+    int n_plain;
     struct imatrix *imatrix;
     char folder[256], base_path[300], model_path[300];
     char what[128]; /* of the run now, for progress */
@@ -49,7 +55,7 @@ static void show(void *arg, int64_t done, int64_t total, double mean_nll) {
 
 /* ---- one run ---- */
 
-/* "optimized:avx2" */
+/* "optimized:avx2", "optimized:kv-q8_0" */
 static enum status choose_engine(const char *text, unsigned fallback, struct perplexity_options *p,
                                  struct error *e) {
     char name[32];
@@ -60,9 +66,35 @@ static enum status choose_engine(const char *text, unsigned fallback, struct per
         return fail(e, ERR_ARG,
                     "quality: unknown engine '%s' (expected reference, optimized or optimized:ISA)", name);
     p->engine_options.cpu_mask = fallback;
-    if (isa && cpu_mask_by_name(isa + 1, &p->engine_options.cpu_mask))
-        return fail(e, ERR_ARG, "quality: unknown instruction set '%s' (expected one of: %s)", isa + 1,
-                    cpu_isa_names);
+    if (isa && !strcmp(isa, ":kv-q8_0"))
+        p->engine_options.kv_type = KV_Q8;
+    else if (isa && cpu_mask_by_name(isa + 1, &p->engine_options.cpu_mask))
+        return fail(e, ERR_ARG, "quality: unknown instruction set '%s' (expected kv-q8_0 or one of: %s)",
+                    isa + 1, cpu_isa_names);
+    return OK;
+}
+
+/* What stands after '+' beside the same without it. */
+static enum status compare_plain(const struct sweep *s, const struct quality *points,
+                                 const struct quality_row *row, struct error *e) {
+    size_t n = strcspn(row->recipe, "+");
+    for (int i = 0; i < s->n_plain && row->recipe[n]; i++) {
+        const struct quality_row *other = (const struct quality_row *)s->rows->data + s->plain[i].row;
+        if (strcmp(other->engine, row->engine) || strlen(other->recipe) != n ||
+            strncmp(other->recipe, row->recipe, n))
+            continue;
+        struct interval d = quality_kl_difference(&s->plain[i].points, points, s->windows.n);
+        struct kl_pair_row pair = {.windows = s->windows.n,
+                                   .kl = row->kl_mean,
+                                   .kl_plain = other->kl_mean,
+                                   .difference = d.mid,
+                                   .lo = d.lo,
+                                   .hi = d.hi};
+        snprintf(pair.recipe, sizeof pair.recipe, "%s", row->recipe);
+        snprintf(pair.plain, sizeof pair.plain, "%s", other->recipe);
+        snprintf(pair.engine, sizeof pair.engine, "%s", row->engine);
+        if (rows_add(s->pairs, &kl_pairs_table, &pair)) return fail(e, ERR_MEMORY, "quality: out of memory");
+    }
     return OK;
 }
 
@@ -78,7 +110,18 @@ static enum status add_row(struct sweep *s, const struct model *m, const char *r
         return fail(e, ERR_MEMORY, "quality: out of memory");
     snprintf(row.recipe, sizeof row.recipe, "%s", recipe);
     snprintf(row.text, sizeof row.text, "%s", slash ? slash + 1 : s->o->text);
+    if (!is_base) TRY(compare_plain(s, &r->quality, &row, e));
     return rows_add(s->rows, &quality_table, &row) ? fail(e, ERR_MEMORY, "quality: out of memory") : OK;
+}
+
+/* Takes the points over: 0; or -1 without memory, which only leaves a comparison out. */
+static int keep_plain(struct sweep *s, const struct quality *points) {
+    void *more = realloc(s->plain, ((size_t)s->n_plain + 1) * sizeof *s->plain);
+    if (!more) return -1;
+    s->plain = more;
+    s->plain[s->n_plain].row = s->rows->n - 1;
+    s->plain[s->n_plain++].points = *points;
+    return 0;
 }
 
 static enum status run_one(struct sweep *s, const struct model *m, const char *recipe, const char *engine,
@@ -105,7 +148,7 @@ static enum status run_one(struct sweep *s, const struct model *m, const char *r
     if (st == OK) st = add_row(s, m, recipe, engine, &r, save != NULL, e);
     if (save)
         s->points = r.quality;
-    else
+    else if (st != OK || strchr(recipe, '+') || keep_plain(s, &r.quality))
         quality_free(&r.quality);
     s->done++;
     return st;
@@ -160,6 +203,11 @@ static enum status parse_recipe(struct sweep *s, const char *recipe, struct conv
     return OK;
 }
 
+/* Ways of computing are compared on whole recipes: a class of tensors says nothing about them. */
+static int runs_on(const char *recipe, const char *engine) {
+    return !strchr(recipe, '=') || !strchr(engine, ':');
+}
+
 static enum status run_recipe(struct sweep *s, const char *recipe, struct error *e) {
     struct overrides overrides = {0};
     struct convert_options c = {.in = s->o->model,
@@ -173,7 +221,8 @@ static enum status run_recipe(struct sweep *s, const char *recipe, struct error 
     if (st == OK) st = convert_write(&c, NULL, e);
     if (st == OK) st = model_open(&m, s->model_path, e);
     for (int i = 0; i < sweep_count(s->o->engines) && st == OK; i++)
-        st = run_one(s, m, recipe, word(s->o->engines, i, engine, sizeof engine), NULL, e);
+        if (runs_on(recipe, word(s->o->engines, i, engine, sizeof engine)))
+            st = run_one(s, m, recipe, engine, NULL, e);
     model_close(m);
     overrides_free(&overrides);
     unlink(s->model_path);
@@ -219,7 +268,12 @@ static enum status prepare(struct sweep *s, const struct model *m, struct error 
     }
     snprintf(s->base_path, sizeof s->base_path, "%s/base", s->folder);
     snprintf(s->model_path, sizeof s->model_path, "%s/model.gguf", s->folder);
-    s->total = 1 + sweep_count(o->recipes) * sweep_count(o->engines);
+    char recipe[128], engine[64];
+    s->total = 1;
+    for (int i = 0; i < sweep_count(o->recipes); i++)
+        for (int k = 0; k < sweep_count(o->engines); k++)
+            s->total += runs_on(word(o->recipes, i, recipe, sizeof recipe),
+                                word(o->engines, k, engine, sizeof engine));
     return OK;
 }
 
@@ -230,14 +284,16 @@ static void finish(struct sweep *s) {
     }
     base_close(&s->base);
     quality_free(&s->points);
+    for (int i = 0; i < s->n_plain; i++) quality_free(&s->plain[i].points);
+    free(s->plain);
     routes_free(&s->routes);
     tokens_free(&s->text);
     imatrix_close(s->imatrix);
 }
 
-enum status sweep_run(struct rows *rows, struct model_row *model, const struct sweep_options *o,
-                      struct error *e) {
-    struct sweep s = {.o = o, .rows = rows};
+enum status sweep_run(struct rows *rows, struct rows *pairs, struct model_row *model,
+                      const struct sweep_options *o, struct error *e) {
+    struct sweep s = {.o = o, .rows = rows, .pairs = pairs};
     struct model *m = NULL;
     char recipe[128];
     enum status st = model_open(&m, o->model, e);

@@ -14,7 +14,9 @@ struct sweep_options {
     /* "Q8_0,Q4_0,Q4_0+imatrix,F32+experts=Q4_0": recipes separated by commas; after a '+' "imatrix", or a
      * type for a class of tensors under the names of data/overrides.h. */
     const char *recipes;
-    const char *engines; /* "reference,optimized,optimized:avx2": after the colon as LFM2_ISA */
+    /* "reference,optimized,optimized:avx2": after the colon as LFM2_ISA, or kv-q8_0 for an int8 cache; these
+     * are run on recipes without =TYPE only */
+    const char *engines;
     const char *imatrix; /* file; NULL: none */
     int n_ctx, chunks;   /* chunks -1: all */
     int special, threads;
@@ -24,10 +26,11 @@ struct sweep_options {
     void *progress_arg;
 };
 
-/* Adds a quality_row per run to rows, the model itself first, and fills what the model's row says. Files go
- * to a temporary folder under $TMPDIR or /tmp, one at a time, and are removed. */
-enum status sweep_run(struct rows *rows, struct model_row *model, const struct sweep_options *o,
-                      struct error *e);
+/* Adds a quality_row per run to rows, the model itself first, a kl_pair_row to pairs for every recipe with a
+ * '+' that stands behind its plain type in the list, and fills what the model's row says. Files go to a
+ * temporary folder under $TMPDIR or /tmp, one at a time, and are removed. */
+enum status sweep_run(struct rows *rows, struct rows *pairs, struct model_row *model,
+                      const struct sweep_options *o, struct error *e);
 
 /* How many of a list's words there are. */
 int sweep_count(const char *list);

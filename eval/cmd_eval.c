@@ -12,7 +12,7 @@
 static const char usage[] =
     "usage: lfm2 eval -m FILE --tasks NAME[,NAME] --data DIR [--output_path DIR] [options]\n"
     "       lfm2 eval --list [--verbose]\n"
-    "       lfm2 eval --compare A B [--record FILE]\n\n"
+    "       lfm2 eval --compare A B [C ...] [--record FILE]\n\n"
     "Scores a model with the tasks, prompts and metrics of lm-evaluation-harness, and writes its files:\n"
     "results_DATE.json and, with --log_samples, samples_TASK_DATE.jsonl, in a folder of the model's name.\n"
     "DIR of --data holds the benchmarks' original files, a folder each; --list --verbose says which.\n\n"
@@ -24,13 +24,18 @@ static const char usage[] =
     "Several machines: mpirun -n 8 lfm2 eval ... shares the items; so does a job array with --shard I/N, "
     "all\n"
     "with the same --output_path, after which the same command without --shard writes the results.\n"
-    "--compare takes two output folders, or two samples files, of the same questions.";
+    "--compare takes output folders, or samples files, of the same questions: the first is compared with "
+    "each "
+    "other.";
+
+enum { MAX_COMPARED = 256 };
 
 struct arguments {
     struct run_options run;
     const char *tasks, *protocol, *gen_kwargs, *shard, *record;
+    struct cache_types cache;
     int list, verbose, compare, chat, multiturn, single_turn, log_samples;
-    const char *words[2];
+    const char *words[MAX_COMPARED];
     int n_words;
 };
 
@@ -62,7 +67,9 @@ static enum status check(struct arguments *a, struct error *e) {
     o->task.fewshot_as_multiturn = a->chat && !a->single_turn;
     if (a->shard) TRY(eval_shard(a->shard, &o->shard, &o->shards, e));
     if (a->gen_kwargs) TRY(eval_gen_kwargs(a->gen_kwargs, &o->gen_kwargs, e));
+    TRY(cmd_kv_type(&o->lm.kv_type, &a->cache, e));
     if (cmd_isa_mask(&o->lm.cpu_mask, e)) return e->code;
+    if (o->lm.cpu_mask) o->lm.isa = getenv("LFM2_ISA");
     return a->record ? records_check(a->record, e) : OK;
 }
 
@@ -138,10 +145,12 @@ static int evaluate_shared(struct arguments *a) {
     return status == OK ? failed : cmd_fail(&e);
 }
 
+/* The first run beside each other one. */
 static enum status compare(const struct arguments *a, struct error *e) {
     struct rows pairs = {0};
     enum status status = a->record ? records_check(a->record, e) : OK;
-    if (status == OK) status = compare_runs(a->words[0], a->words[1], stdout, &pairs, e);
+    for (int i = 1; i < a->n_words && status == OK; i++)
+        status = compare_runs(a->words[0], a->words[i], stdout, &pairs, e);
     if (status == OK && a->record) status = record_comparison(a->record, &pairs, e);
     free(pairs.data);
     return status;
@@ -196,17 +205,18 @@ int cmd_eval(int argc, char **argv) {
         {"--record", OPTION_TEXT, &a.record, "FILE", "add scores and speed to this HDF5 record"},
         {"--list", OPTION_FLAG, &a.list, NULL, "show the tasks"},
         {"--verbose", OPTION_FLAG, &a.verbose, NULL, "with --list: notes, data, every name"},
-        {"--compare", OPTION_FLAG, &a.compare, NULL, "compare two runs question by question"},
+        CACHE_OPTIONS(a.cache),
+        {"--compare", OPTION_FLAG, &a.compare, NULL, "compare runs question by question"},
         {0},
     };
     struct error e = {0};
-    int parsed = options_parse(argc, argv, usage, specs, a.words, 2, &a.n_words, &e);
+    int parsed = options_parse(argc, argv, usage, specs, a.words, MAX_COMPARED, &a.n_words, &e);
     if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
     if (a.list) return eval_list(stdout, a.verbose), 0;
     if (a.compare || a.n_words) {
-        if (a.n_words != 2 || !a.compare) {
+        if (a.n_words < 2 || !a.compare) {
             fail(&e, ERR_ARG,
-                 "eval: --compare takes two folders or files, and nothing else does; see --help");
+                 "eval: --compare takes two folders or files or more, and nothing else does; see --help");
             return cmd_fail(&e);
         }
         return compare(&a, &e) == OK ? 0 : cmd_fail(&e);

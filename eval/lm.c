@@ -143,8 +143,11 @@ void job_free(struct job *job) {
 
 static enum status open_slots(struct lm *lm, struct error *e) {
     const struct lm_options *o = &lm->options;
-    struct engine_options options = {
-        .threads = o->threads, .max_tokens = lm->max_length, .packed = o->packed, .cpu_mask = o->cpu_mask};
+    struct engine_options options = {.threads = o->threads,
+                                     .max_tokens = lm->max_length,
+                                     .packed = o->packed,
+                                     .cpu_mask = o->cpu_mask,
+                                     .kv_type = o->kv_type};
     lm->logits = malloc((size_t)lm->n_slots * LM_ROWS * (size_t)lm->n_vocab * sizeof *lm->logits);
     if (!lm->logits) return fail(e, ERR_MEMORY, "%s: no memory for %d timelines", o->model, lm->n_slots);
     int64_t start = now_ns();

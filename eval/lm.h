@@ -21,6 +21,8 @@ struct lm_options {
     int chat;                  /* 1: prompts are conversations; lm_open fails without a template */
     int threads;               /* 0: one per available CPU */
     unsigned cpu_mask;
+    const char *isa; /* how cpu_mask is called; NULL: all */
+    enum kv_type kv_type;
     int context;   /* tokens of prompt and answer; 0: LM_CONTEXT, or the model's own when that is less */
     int batch;     /* timelines; 0: LM_BATCH */
     int no_prefix; /* 1: every prompt is computed from its first token, to measure what sharing saves */

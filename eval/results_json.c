@@ -250,8 +250,9 @@ static void add_config(const struct results *r, json_t *json) {
     const json_t *model = json_object_get(header, "model");
     char sha[SHA256_HEX] = "";
     struct buffer args = {0};
-    buffer_format(&args, "pretrained=%s,engine=%s,max_length=%d", json_string_value(model), o->lm.engine,
-                  run->lm->max_length);
+    buffer_format(&args, "pretrained=%s,engine=%s%s%s%s,max_length=%d", json_string_value(model),
+                  o->lm.engine, o->lm.isa ? " " : "", o->lm.isa ? o->lm.isa : "",
+                  o->lm.kv_type == KV_Q8 ? " kv-q8_0" : "", run->lm->max_length);
     json_object_set_new(
         json, "config",
         json_pack("{s:s,s:s,s:O,s:O,s:O,s:o,s:O?,s:O,s:O}", "model", "lfm2", "model_args",

@@ -57,12 +57,12 @@ enum status run_header(const struct run *r, json_t **out, struct error *e) {
     char sample[SHA256_HEX];
     sample_weights(m, sample);
     json_t *run = json_pack(
-        "{s:i,s:s,s:s,s:s,s:I,s:s,s:o,s:i,s:i,s:b,s:b,s:s?,s:s?,s:s,s:O?,s:i,s:i,s:i}", "journal", 1, "model",
-        name && name[1] ? name + 1 : o->lm.model, "model_sha256", m->header_sha256, "model_sample", sample,
-        "model_bytes", (json_int_t)m->file_bytes, "engine", o->lm.engine, "tasks", task_list(r), "limit",
-        o->limit, "num_fewshot", o->task.num_fewshot, "apply_chat_template", o->task.apply_chat_template,
-        "fewshot_as_multiturn", o->task.fewshot_as_multiturn, "system_instruction",
-        o->task.system_instruction, "chat_template",
+        "{s:i,s:s,s:s,s:s,s:I,s:s,s:s,s:o,s:i,s:i,s:b,s:b,s:s?,s:s?,s:s,s:O?,s:i,s:i,s:i}", "journal", 1,
+        "model", name && name[1] ? name + 1 : o->lm.model, "model_sha256", m->header_sha256, "model_sample",
+        sample, "model_bytes", (json_int_t)m->file_bytes, "engine", o->lm.engine, "kv_type",
+        o->lm.kv_type == KV_Q8 ? "q8_0" : "f16", "tasks", task_list(r), "limit", o->limit, "num_fewshot",
+        o->task.num_fewshot, "apply_chat_template", o->task.apply_chat_template, "fewshot_as_multiturn",
+        o->task.fewshot_as_multiturn, "system_instruction", o->task.system_instruction, "chat_template",
         o->task.apply_chat_template ? chat_template_names[r->lm->template] : NULL, "protocol",
         o->task.protocol == PROTOCOL_CARD ? "card" : "lm-eval", "gen_kwargs", o->gen_kwargs, "seed",
         o->lm.seed, "fewshot_seed", o->task.fewshot_seed, "max_length", r->lm->max_length);

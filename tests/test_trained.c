@@ -1,6 +1,6 @@
 /* test_trained: the trained model of data/tiny says here what it says in Hugging Face's Transformers: the
  * same log-likelihoods of answers and the same greedy tokens, item by item (data/tiny/score.py wrote them).
- * LFM2_TRAINED=all compares every item, in minutes. */
+ * LFM2_TRAINED=all compares every item, in minutes, and says by how much they differ at most. */
 #include <criterion/criterion.h>
 
 #include <jansson.h>
@@ -68,10 +68,14 @@ static double log_sum(const float *x, int n) {
     return most + log(sum);
 }
 
+static int every_item(void) {
+    const char *which = getenv("LFM2_TRAINED");
+    return which && strcmp(which, "all") == 0;
+}
+
 /* Every how many items one is compared. */
 static size_t stride(void) {
-    const char *which = getenv("LFM2_TRAINED");
-    return which && strcmp(which, "all") == 0 ? 1 : items.n / COMPARED;
+    return every_item() ? 1 : items.n / COMPARED;
 }
 
 static int best(const float *x, int n) {
@@ -79,6 +83,14 @@ static int best(const float *x, int n) {
     for (int i = 1; i < n; i++)
         if (x[i] > x[at]) at = i;
     return at;
+}
+
+/* Of the likeliest token over the next. */
+static double lead(const float *x, int n, int32_t first) {
+    double next = -INFINITY;
+    for (int i = 0; i < n; i++)
+        if (i != first && x[i] > next) next = x[i];
+    return x[first] - next;
 }
 
 Test(trained, log_likelihoods_are_those_of_transformers) {
@@ -94,23 +106,40 @@ Test(trained, log_likelihoods_are_those_of_transformers) {
         letter[k] = t.ids[0];
         tokens_free(&t);
     }
+    double most = 0;
+    size_t same = 0;
     for (size_t i = 0; i < items.n; i += stride()) {
-        int n;
+        int n, ours = 0, theirs = 0;
         float *logits = feed_prompt(items.row[i].value, &n);
-        double all = log_sum(logits, n);
+        double all = log_sum(logits, n), expected[LETTERS];
         for (size_t k = 0; k < LETTERS; k++) {
             double want = json_number_value(json_array_get(json_object_get(items.row[i].value, "ll"), k));
             double got = logits[letter[k]] - all;
+            expected[k] = want;
+            most = fmax(most, fabs(got - want));
+            if (got > logits[letter[ours]] - all) ours = (int)k;
+            if (want > expected[theirs]) theirs = (int)k;
             cr_expect(fabs(got - want) <= ll_tolerance, "item %zu, choice %zu: found %.6f, expected %.6f", i,
                       k, got, want);
         }
+        cr_expect_eq(ours, theirs, "item %zu: the likeliest letter is %c, expected %c", i, 'A' + ours,
+                     'A' + theirs);
+        same += ours == theirs;
         free(logits);
     }
+    if (every_item())
+        fprintf(
+            stderr,
+            "mini_mmlu: %zu of %zu items have the same likeliest letter; log-likelihoods differ by at most "
+            "%.2g\n",
+            same, items.n, most);
 }
 
 Test(trained, greedy_answers_are_those_of_transformers) {
     struct error e = {0};
     int compared = 0;
+    size_t tokens_compared = 0;
+    double most = 0;
     cr_assert_eq(rows_read(&items, "data/tiny/expected_gsm8k.jsonl.gz", &e), OK, "%s", e.text);
     cr_assert_geq(items.n, 2 * COMPARED);
     for (size_t i = 0; i < items.n; i += stride()) {
@@ -118,13 +147,26 @@ Test(trained, greedy_answers_are_those_of_transformers) {
         if (json_number_value(json_object_get(item, "margin")) < near_tie) continue;
         int n;
         float *logits = feed_prompt(item, &n);
+        double margin = INFINITY, want_margin = json_number_value(json_object_get(item, "margin"));
         for (size_t k = 0; k < json_array_size(tokens); k++) {
             int32_t id = best(logits, n), want = (int32_t)json_integer_value(json_array_get(tokens, k));
+            margin = fmin(margin, lead(logits, n, id));
+            tokens_compared++;
             cr_assert_eq(id, want, "item %zu, token %zu: found %d, expected %d", i, k, id, want);
             cr_assert_eq(engine_reference.feed(session, &id, 1, logits, 1, &e), OK, "%s", e.text);
         }
+        cr_expect_float_eq(margin, want_margin, near_tie,
+                           "item %zu: narrowest lead of a token: found %.6f, expected %.6f", i, margin,
+                           want_margin);
+        most = fmax(most, fabs(margin - want_margin));
         compared++;
         free(logits);
     }
+    if (every_item())
+        fprintf(stderr,
+                "mini_gsm8k: %d of %zu items compared, all %zu tokens the same; their narrowest leads differ "
+                "by at "
+                "most %.2g\n",
+                compared, items.n, tokens_compared, most);
     cr_assert_geq(compared, 20, "too few items are decided clearly (%d)", compared);
 }
