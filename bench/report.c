@@ -409,7 +409,7 @@ static enum status print_source(FILE *to, const struct report_source *s, int n, 
     }
     print_parity(to, s, prefix);
     print_quality(to, s, prefix);
-    if (s->n_eval_runs || s->n_eval_pairs) print_eval(to, s, prefix);
+    if (s->n_eval_runs || (s->n_eval_pairs && !s->n_quality)) print_eval(to, s, prefix);
     print_kernels(to, s);
     print_limits(to, s);
     return OK;

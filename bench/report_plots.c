@@ -358,13 +358,16 @@ static enum status draw_parity(const struct report_source *s, const char *output
     return st;
 }
 
-/* One line per engine through the recipes; those with +imatrix stand beside it. */
+/* One line per engine through the recipes; those with +imatrix stand beside it. Instruction sets differ by
+ * less than a line's width. */
 static void write_quality(struct drawing *d, const struct report_source *s, const char *engine, int colour,
                           int fitted) {
     char title[256];
     int started = 0;
     snprintf(title, sizeof title, "%s%s%s", engine,
-             strcmp(engine, "reference") ? ": weights and int8 activations" : ": weights alone",
+             !strcmp(engine, "reference") ? ": weights alone"
+             : strstr(engine, " kv-")     ? ": and keys and values in int8"
+                                          : ": weights and int8 activations",
              fitted ? ", fitted with an importance matrix" : "");
     for (size_t i = 0; i < s->n_quality; i++) {
         const struct quality_row *r = &s->quality[i];
@@ -388,6 +391,7 @@ static enum status draw_quality(const struct report_source *s, const char *outpu
         size_t first = 0;
         while (strcmp(s->quality[first].engine, s->quality[i].engine)) first++;
         if (first < i) continue;
+        if (strchr(s->quality[i].engine, ' ') && !strstr(s->quality[i].engine, " kv-")) continue;
         colour++;
         write_quality(&d, s, s->quality[i].engine, colour, 0);
         write_quality(&d, s, s->quality[i].engine, colour, 1);

@@ -10,8 +10,7 @@
 static int is_column(const struct report_source *s, size_t i) {
     const struct eval_pair_row *r = s->eval_pairs;
     for (size_t k = 0; k < i; k++)
-        if (!strcmp(r[k].task, r[i].task) && !strcmp(r[k].b, r[i].b)) return 0;
-    if (strcmp(r[i].b, r[0].b)) return 0;
+        if (!strcmp(r[k].task, r[i].task)) return 0;
     for (size_t k = 0; k < s->n_eval_pairs; k++) /* parts of a whole that has a row of its own */
         if (!strncmp(r[k].task, "all ", 4) && strncmp(r[i].task, "all ", 4) &&
             !strcmp(r[k].metric, r[i].metric) && !strcmp(r[k].filter, r[i].filter))

@@ -67,23 +67,25 @@ static int files_in(const char *path) {
 }
 
 Test(quality, fewer_bits_are_further_away) {
-    struct sweep_options o = options("F32,Q8_0,Q4_0,F32+router=Q4_0", "reference,optimized,optimized:scalar");
-    struct rows rows = {0};
+    struct sweep_options o =
+        options("F32,Q8_0,Q4_0,Q4_0+experts=Q8_0", "reference,optimized,optimized:scalar,optimized:kv-q8_0");
+    struct rows rows = {0}, pairs = {0};
     struct model_row model;
     struct error e = {0};
     char temporary[300];
     snprintf(temporary, sizeof temporary, "%s", directory);
     setenv("TMPDIR", temporary, 1);
     int before = files_in(directory);
-    cr_assert_eq(sweep_run(&rows, &model, &o, &e), OK, "%s", e.text);
+    cr_assert_eq(sweep_run(&rows, &pairs, &model, &o, &e), OK, "%s", e.text);
     cr_expect_eq(files_in(directory), before, "files were left behind");
-    cr_assert_eq(rows.n, 1 + 4 * 3);
+    cr_assert_eq(rows.n, 1 + 3 * 4 + 2); /* a class of tensors says nothing about ways of computing */
     const struct quality_row *original = rows.data;
     cr_expect(!strcmp(original->recipe, "original F32") && !*original->base && original->positions == 3 * 15);
     const struct quality_row *f32 = find(&rows, "F32", "reference"), *q8 = find(&rows, "Q8_0", "reference"),
                              *q4 = find(&rows, "Q4_0", "reference"), *fast = find(&rows, "Q4_0", "optimized"),
                              *scalar = find(&rows, "Q4_0", "optimized scalar"),
-                             *router = find(&rows, "F32+router=Q4_0", "reference");
+                             *cache = find(&rows, "F32", "optimized kv-q8_0"),
+                             *experts = find(&rows, "Q4_0+experts=Q8_0", "reference");
     cr_expect(fabs(f32->kl_mean) < 1e-5 && f32->log_ratio == 0 && f32->router_flips == 0 &&
                   f32->same_top1 == 1,
               "F32: KL %g", f32->kl_mean);
@@ -96,7 +98,18 @@ Test(quality, fewer_bits_are_further_away) {
     cr_expect(fabs(scalar->kl_mean - fast->kl_mean) < 0.2 * fast->kl_mean &&
                   strstr(scalar->kernels, "scalar"),
               "%s", scalar->kernels);
-    cr_expect(router->router_flips > 0 && router->kl_mean < q4->kl_mean);
+    double halves = find(&rows, "F32", "optimized")->kl_mean;
+    cr_expect(cache->kl_mean > 2 * halves && cache->kl_mean < q4->kl_mean, "int8 cache: %g, f16: %g",
+              cache->kl_mean, halves);
+    /* Paired with Q4_0, position by position: the mean of the differences is the difference of the means. */
+    const struct kl_pair_row *pair = pairs.data;
+    cr_assert_eq(pairs.n, 2);
+    cr_expect(!strcmp(pair->recipe, "Q4_0+experts=Q8_0") && !strcmp(pair->plain, "Q4_0") &&
+              !strcmp(pair->engine, "reference") && pair->windows == 3);
+    cr_expect_float_eq(pair->difference, experts->kl_mean - q4->kl_mean, 1e-12);
+    cr_expect(pair->lo <= pair->difference && pair->difference <= pair->hi && pair->hi < 0, "%g to %g",
+              pair->lo, pair->hi);
+    free(pairs.data);
     /* ln(perplexity ratio) refers to the original's own perplexity, not to what a base file can hold. */
     cr_expect_float_eq(q4->log_ratio, log(q4->ppl / original->ppl), 1e-9);
     free(rows.data);
@@ -117,20 +130,20 @@ static const struct {
 Test(quality, mistakes_are_found_before_anything_runs) {
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         struct sweep_options o = options(mistakes[i].recipes, mistakes[i].engines);
-        struct rows rows = {0};
+        struct rows rows = {0}, pairs = {0};
         struct model_row model;
         struct error e = {0};
-        cr_expect_eq(sweep_run(&rows, &model, &o, &e), ERR_ARG, "%s", mistakes[i].mention);
+        cr_expect_eq(sweep_run(&rows, &pairs, &model, &o, &e), ERR_ARG, "%s", mistakes[i].mention);
         cr_expect(strstr(e.text, mistakes[i].mention), "%s: %s", mistakes[i].mention, e.text);
         cr_expect_eq(rows.n, 0);
         free(rows.data);
     }
     struct sweep_options o = options("F32", "reference");
-    struct rows rows = {0};
+    struct rows rows = {0}, pairs = {0};
     struct model_row model;
     struct error e = {0};
     o.n_ctx = 1 << 20;
-    cr_expect_eq(sweep_run(&rows, &model, &o, &e), ERR_ARG);
+    cr_expect_eq(sweep_run(&rows, &pairs, &model, &o, &e), ERR_ARG);
     cr_expect(strstr(e.text, "too short"), "%s", e.text);
 }
 

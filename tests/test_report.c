@@ -331,8 +331,56 @@ static void add_quality(void) {
         q->ppl = 3.125 + 0.25 * i, q->kl_mean = i % 5 ? 0.001234 * i : 0, q->kl_se = q->kl_mean / 9;
         q->same_top1 = 0.9876, q->router_decisions = i % 5 ? 2000 : 0, q->router_flips = 3 * i;
     }
+    struct kl_pair_row pair = {.recipe = "Q4_0+imatrix",
+                               .plain = "Q4_0",
+                               .engine = "reference",
+                               .windows = 7,
+                               .kl = 0.0030,
+                               .kl_plain = 0.0040,
+                               .difference = -0.0010,
+                               .lo = -0.0015,
+                               .hi = -0.0005};
+    rows[1].kl_median = -4e-8; /* rounding */
     record_rows(r, &models_table, models, 1);
     record_rows(r, &quality_table, rows, 10);
+    record_rows(r, &kl_pairs_table, &pair, 1);
+    add(r);
+    struct eval_pair_row answers[] = {
+        {.a = "tiny, reference",
+         .b = "Q8_0.gguf, optimized",
+         .task = "mini_mmlu_arithmetic",
+         .filter = "none",
+         .metric = "acc",
+         .n = 80,
+         .value_a = 0.5,
+         .value_b = 0.25,
+         .p = 0.5},
+        {.a = "tiny, reference",
+         .b = "Q8_0.gguf, optimized",
+         .task = "mini_mmlu_facts",
+         .filter = "none",
+         .metric = "acc",
+         .n = 150,
+         .value_a = 0.5,
+         .value_b = 0.25,
+         .p = 0.5},
+        {.a = "tiny, reference",
+         .b = "Q8_0.gguf, optimized",
+         .task = "all 2 tasks",
+         .filter = "none",
+         .metric = "acc",
+         .n = 230,
+         .gained = 3,
+         .lost = 1,
+         .value_a = 0.75,
+         .value_b = 0.7625,
+         .difference = 0.0125,
+         .lo = -0.005,
+         .hi = 0.03,
+         .p = 0.625},
+    };
+    r = new_run("compare");
+    record_rows(r, &eval_pairs_table, answers, 3);
     add(r);
 }
 
@@ -346,10 +394,17 @@ Test(report, quality_has_its_tables) {
     expect(text, "| original BF16 | reference | 16.00 | 3.1250 ± 0.0000 | - | - |");
     expect(text, "0.002468 ± 0.000274");
     expect(text, "98.76 ± 0.00 %");
-    expect(text, "0.300 % |\n"); /* 6 flips of 2000 */
+    expect(text, "| 0.300 % "); /* 6 flips of 2000 */
+    cr_assert_not(strstr(text, "-0.000000"));
+    expect(text, "| router flips | mini_mmlu, 230 questions |\n");
+    expect(text, "| 76.2 %: +1.2 [-0.5, +3.0], +3 −1, p 0.62 |\n");
+    cr_assert_not(strstr(text, "### In pairs"), "the same pairs in two places");
+    expect(text,
+           "| Q4_0+imatrix | reference | 0.003000 | Q4_0 | 0.004000 | -0.001000 | -0.001500 to -0.000500 | "
+           "-25.0 % |\n");
     char *classes = strstr(text, "### One class of tensors at a time");
     cr_assert(classes && strstr(classes, "| F32+router=Q4_0 | optimized |"));
-    cr_assert_not(strstr(classes, "| Q4_0 | "));
+    cr_assert_not(strstr(classes, "\n| Q4_0 | "));
     free(text);
 }
 

@@ -82,6 +82,15 @@ Test(stats, the_interval_covers_the_true_median) {
     cr_assert(covered >= 180 && covered <= 199, "covered %d of 200", covered);
 }
 
+/* Of {0, 1, 2} a mean of 0 or of 2 has one chance in 27, 3.7 %: more than 2.5 %, so both ends are reached. */
+Test(stats, the_interval_of_a_mean) {
+    double x[] = {2, 0, 1}, same[] = {3, 3, 3, 3};
+    struct interval m = mean_interval(x, 3, 1), c = mean_interval(same, 4, 1);
+    cr_assert(m.mid == 1 && m.lo == 0 && m.hi == 2, "%g %g %g", m.lo, m.mid, m.hi);
+    cr_assert(c.mid == 3 && c.lo == 3 && c.hi == 3);
+    cr_assert(isnan(mean_interval(x, 0, 1).mid));
+}
+
 /* Noise that both of a pair share must cancel: the paired interval is narrow, that of a alone is wide. */
 Test(stats, a_paired_ratio_cancels_shared_noise) {
     double a[15], b[15];
