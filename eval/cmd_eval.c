@@ -67,7 +67,7 @@ static enum status check(struct arguments *a, struct error *e) {
     o->task.fewshot_as_multiturn = a->chat && !a->single_turn;
     if (a->shard) TRY(eval_shard(a->shard, &o->shard, &o->shards, e));
     if (a->gen_kwargs) TRY(eval_gen_kwargs(a->gen_kwargs, &o->gen_kwargs, e));
-    TRY(cmd_kv_type(&o->lm.kv_type, &a->cache, e));
+    TRY(cmd_kv_type(&o->lm.kv_type, &a->cache, engine_by_name(o->lm.engine), e));
     if (cmd_isa_mask(&o->lm.cpu_mask, e)) return e->code;
     if (o->lm.cpu_mask) o->lm.isa = getenv("LFM2_ISA");
     return a->record ? records_check(a->record, e) : OK;
