@@ -12,6 +12,7 @@ enum { TURNS = 3, PER_TURN = 4 };
 enum { KEY, LANGUAGE, PROMPT, IDS = PROMPT + TURNS, KWARGS = IDS + TURNS, COLUMNS = KWARGS + TURNS };
 struct columns {
     int known;
+    size_t n; /* of the first row */
     size_t at[COLUMNS];
 };
 
@@ -29,6 +30,7 @@ static const char *const names[COLUMNS] = {"key",
 
 static void read_names(const json_t *row, struct columns *c, const char **fault) {
     c->known = 1;
+    c->n = json_array_size(row);
     for (int i = 0; i < COLUMNS; i++) {
         size_t k = 0;
         while (k < json_array_size(row) && strcmp(json_string_value(json_array_get(row, k)), names[i]) != 0)
@@ -78,11 +80,10 @@ static json_t *convert(const json_t *raw, void *arg, const char **fault) {
         read_names(raw, c, fault);
         return NULL;
     }
-    for (int i = 0; i < COLUMNS; i++)
-        if (c->at[i] >= json_array_size(raw)) {
-            *fault = "fewer cells than the first row has names";
-            return NULL;
-        }
+    if (json_array_size(raw) != c->n) {
+        *fault = "another number of cells than the first row has names";
+        return NULL;
+    }
     const char *language = json_string_value(json_array_get(raw, c->at[LANGUAGE]));
     if (language && strcmp(language, "English") != 0) return NULL;
     json_t *turns = json_array();
