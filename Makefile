@@ -39,6 +39,7 @@ MODELS       ?= models
 PYTHON       ?= python3
 FUZZ_TIME    ?= 60
 SOAK_HOURS   ?= 2
+KILLS        ?= 50
 
 # And `make quality`.
 QUALITY_MODEL ?= data/tiny
@@ -53,10 +54,10 @@ SPEED_MODELS ?= $(MODELS)/$(MODEL)-q4_0.gguf,$(MODELS)/$(BESIDE)-q4_0.gguf
 
 .DEFAULT_GOAL := all
 .PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality evals eval-speed report check asan ubsan clang fuzz lint oracle
-.PHONY: soak tsan valgrind cppcheck coverage mutations reproducible dist clean help
+.PHONY: kills soak tsan valgrind cppcheck coverage mutations reproducible dist clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
-ifneq ($(filter-out deps deps-dev oracle clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out deps deps-dev clean help,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --exists $(PKGS) 2>/dev/null && echo found),found)
 $(error libraries are missing: run `sh .ci/deps.sh` (or `make deps`) first)
 endif
@@ -67,7 +68,7 @@ all: lfm2 ## build ./lfm2
 deps: ## install the Debian packages that building, testing and charting need
 	@sh .ci/deps.sh
 
-deps-dev: ## the same, and clang, clang-format, valgrind, cppcheck
+deps-dev: ## the same, and clang, clang-format, valgrind, cppcheck, OpenMPI
 	@sh .ci/deps.sh dev
 
 test: $(BUILD)/lfm2 $(BUILD)/lfm2-tests $(SHIMS) ## run all tests, the engines' once per instruction set of this CPU
@@ -160,9 +161,12 @@ dist: ## the committed sources as lfm2-COMMIT.tar.gz, the same bytes for the sam
 lint: $(BUILD)/liblfm2.a ## the house rules: includes, symbols, headers, tables, sizes, format
 	@CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' bash tests/lint.sh $(BUILD)
 
-oracle: ## derive the evaluation fixtures with lm-eval and compare (needs Python and its package index)
+oracle: $(BUILD)/lfm2-tests ## derive the evaluation fixtures with lm-eval, compare them, show the table (Python, package index)
 	@mkdir -p $(BUILD)
 	@sh tests/oracle/run.sh $(BUILD)
+
+kills: $(BUILD)/lfm2-tests ## kill -9 an evaluation at KILLS=50 random moments, and ranks of mpirun: the same files
+	@LFM2_KILLS=$(KILLS) $(BUILD)/lfm2-tests -j1 --filter '@(eval/killed*|eval_mpi/*)' --timeout 1800
 
 clean: ## remove what make built (models/ stays)
 	rm -rf $(BUILD) build build-* lfm2

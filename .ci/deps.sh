@@ -6,7 +6,7 @@ set -eu
 
 user="gcc libc6-dev make pkg-config libopenblas-dev libhdf5-dev libjansson-dev libpcre2-dev nettle-dev zlib1g-dev
     libcriterion-dev gnuplot-nox"
-dev="clang clang-format libclang-rt-dev valgrind cppcheck"
+dev="clang clang-format libclang-rt-dev valgrind cppcheck libopenmpi-dev openmpi-bin"
 
 case "${1-}" in
 '') wanted=$user ;;

@@ -81,7 +81,6 @@ enum status lm_prompt(const struct lm *lm, const struct item *item, struct buffe
     enum status status = chat_render(lm->template, item->messages, NULL, &options, &text, e);
     if (status == OK) {
         buffer_add(out, text.text.data ? text.text.data : "", text.text.n);
-        if (item->gen_prefix.n) buffer_add(out, item->gen_prefix.data, item->gen_prefix.n);
         status = buffer_check(out, e);
     }
     chat_text_free(&text);

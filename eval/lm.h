@@ -55,7 +55,7 @@ void lm_close(struct lm *lm); /* NULL is fine */
 /* The engine's description of itself; "" before it was opened. */
 void lm_describe(const struct lm *lm, char *text, size_t size);
 
-/* Appends the text of an item's prompt, which is lm-eval's arg_0. */
+/* Appends the text of an item's prompt, which is lm-eval's arg_0. lm may be NULL when it is no chat. */
 enum status lm_prompt(const struct lm *lm, const struct item *item, struct buffer *out, struct error *e);
 
 /* What lm-eval's tok_encode does: BOS when the vocabulary wants one and the text has none. */

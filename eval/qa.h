@@ -58,12 +58,14 @@ enum status qa_build(struct task_data *d, int doc_id, struct item *out, struct e
 enum status qa_score(const struct task *t, const struct qa *qa, const json_t *doc, const char *target,
                      const struct response *r, int n, struct score *out, struct error *e);
 
-/* A suite's load and score, when `table` says which struct qa a task has. */
-#define QA_FUNCTIONS(table)                                                                                  \
+/* A suite's load, and load and score, when `table` says which struct qa a task has. */
+#define QA_LOAD(table)                                                                                       \
     static enum status load(struct task_data **out, const struct task *t, const char *dir,                   \
                             const struct task_options *o, struct error *e) {                                 \
         return qa_load(out, t, table(t), dir, o, e);                                                         \
-    }                                                                                                        \
+    }
+#define QA_FUNCTIONS(table)                                                                                  \
+    QA_LOAD(table)                                                                                           \
     static enum status score(const struct task *t, const json_t *doc, const char *target,                    \
                              const struct response *r, int n, struct score *out, struct error *e) {          \
         return qa_score(t, table(t), doc, target, r, n, out, e);                                             \

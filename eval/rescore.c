@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/lm.h"
 #include "eval/sample.h"
 #include "eval/samples_read.h"
 
@@ -15,6 +16,7 @@ struct rescoring {
     FILE *to;
     struct task task;
     struct task_data *data;
+    struct lm *lm; /* renders chats; NULL: none */
     int shown;
 };
 
@@ -143,22 +145,26 @@ static void compare_text(struct rescoring *r, int *counter, int number, const js
 /* Document, prompt and target built from the original files. */
 static enum status compare_item(struct rescoring *r, int number, const json_t *line, struct error *e) {
     struct item item = {0};
+    struct buffer prompt = {0};
     struct sample_hashes h;
     int doc = (int)json_integer_value(json_object_get(line, "doc_id"));
     if (doc < 0 || doc >= r->task.suite->count(r->data))
         return fail(e, ERR_FORMAT, "%s: line %d: document %d of %d", r->path, number, doc,
                     r->task.suite->count(r->data));
     enum status status = r->task.suite->build(r->data, doc, &item, e);
-    if (status == OK) status = sample_hash(&item, &item.context, &h, e);
+    int rendered = !item.messages || r->lm;
+    if (status == OK && rendered) status = lm_prompt(r->lm, &item, &prompt, e);
+    if (status == OK) status = sample_hash(&item, &prompt, &h, e);
     if (status == OK) {
         compare_text(r, &r->out->docs, number, line, "doc_hash", h.doc);
         compare_text(r, &r->out->targets, number, line, "target_hash", h.target);
-        if (item.messages)
-            r->out->unchecked++;
-        else
+        if (rendered)
             compare_text(r, &r->out->prompts, number, line, "prompt_hash", h.prompt);
+        else
+            r->out->unchecked++;
     }
     item_free(&item);
+    buffer_free(&prompt);
     return status;
 }
 
@@ -187,9 +193,15 @@ enum status rescore_file(const char *path, const struct rescore_options *o, stru
                     path);
     if (!task_named(name, &r.task))
         return fail(e, ERR_ARG, "%s: unknown task '%s'; lfm2 eval --list shows all", path, name);
-    if (o->data) TRY(r.task.suite->load(&r.data, &r.task, o->data, &o->options, e));
-    enum status status = samples_read(path, take_line, &r, e);
+    struct lm_options lm = {
+        .model = o->model, .engine = "reference", .chat_template = o->chat_template, .chat = 1};
+    enum status status = OK;
+    if (o->data) status = r.task.suite->load(&r.data, &r.task, o->data, &o->options, e);
+    if (status == OK && o->data && o->model && o->options.apply_chat_template)
+        status = lm_open(&r.lm, &lm, e);
+    if (status == OK) status = samples_read(path, take_line, &r, e);
     if (r.data) r.task.suite->unload(r.data);
+    lm_close(r.lm);
     if (r.shown > o->shown) fprintf(to, "%s: %d more differences\n", path, r.shown - o->shown);
     return status;
 }

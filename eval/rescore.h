@@ -12,14 +12,16 @@ struct rescore_options {
     const char *task;            /* NULL: from the file's name */
     const char *data;            /* build prompts and documents too, from these files; NULL: do not */
     struct task_options options; /* with data: how the prompts were built */
-    int shown;                   /* differences printed at most */
+    const char *model;         /* with data, of chats: whose template and BOS; NULL: chats are not checked */
+    const char *chat_template; /* name, when the model's file has none */
+    int shown;                 /* differences printed at most */
 };
 
 struct rescore {
     int rows, failed_rows;          /* failed: no answer to score */
     int filtered, metrics, targets; /* rows that differ */
     int prompts, docs;              /* with data */
-    int unchecked;                  /* rows of a chat prompt, which needs the model's template */
+    int unchecked;                  /* rows of a chat prompt, without a model */
 };
 
 /* Prints differences, of rows by number. An error is a file that cannot be scored at all. */

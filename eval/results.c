@@ -17,8 +17,8 @@ struct scoring {
     struct run *run;
     struct run_task *task;
     struct task_result *result;
-    FILE *samples; /* NULL: none are logged */
-    FILE *export;  /* answers for the benchmark's own scorer; NULL: none */
+    FILE *samples;    /* NULL: none are logged */
+    json_t *exported; /* an array of answers for the benchmark's own scorer; NULL: none */
     struct sha256_ctx hashes;
 };
 
@@ -84,14 +84,10 @@ static enum status same_prompt(const struct scoring *s, int doc, const struct bu
 
 static enum status export_answer(struct scoring *s, const struct item *item, const struct response *r, int n,
                                  struct error *e) {
-    struct buffer line = {0};
-    enum status status = s->task->task.suite->export_line(&s->task->task, item->doc, r, n, &line, e);
-    buffer_add(&line, "\n", 1);
-    if (status == OK) status = buffer_check(&line, e);
-    if (status == OK && fwrite(line.data, 1, line.n, s->export) != line.n)
-        status = fail(e, ERR_IO, "export: cannot write: %s", strerror(errno));
-    buffer_free(&line);
-    return status;
+    const struct task *t = &s->task->task;
+    if (n < 1) return fail(e, ERR_FORMAT, "%s: no answer to write", t->name);
+    if (json_array_append_new(s->exported, t->suite->export_answer(t, item->doc, r, n)) == 0) return OK;
+    return fail(e, ERR_FORMAT, "%s: an answer is not UTF-8, or memory ran out", t->name);
 }
 
 /* All metrics and, when logged, the line of one answered document under one filter. */
@@ -109,7 +105,7 @@ static enum status score_doc(struct scoring *s, int doc, int filter, struct erro
     if (status == OK) status = add_scores(s, filter, &scores[filter], e);
     if (status == OK && s->samples)
         status = log_line(s, doc, filter, &item, &prompt, r, n, &scores[filter], e);
-    if (status == OK && s->export && filter == 0) status = export_answer(s, &item, r, n, e);
+    if (status == OK && s->exported && filter == 0) status = export_answer(s, &item, r, n, e);
     free_scores(scores);
     free(r);
     item_free(&item);
@@ -168,33 +164,53 @@ static enum status close_finished(FILE *f, const char *temporary, const char *pa
     return put_in_place(temporary, path, e);
 }
 
-/* Opens KIND_TASK_DATE.jsonl. */
-static enum status open_lines(const struct results *out, const struct scoring *s, const char *kind,
-                              char path[4400], char temporary[4420], FILE **f, struct error *e) {
-    snprintf(path, 4400, "%s/%s_%s_%s.jsonl", out->folder, kind, s->task->task.name, out->date);
-    return open_unfinished(path, f, temporary, 4420, e);
+static enum status write_value(const json_t *value, const char *path, FILE *f, struct error *e) {
+    if (value && json_dumpf(value, f, 0) == 0 && fputc('\n', f) != EOF) return OK;
+    return fail(e, ERR_IO, "%s: cannot write: %s", path, value ? strerror(errno) : "memory ran out");
+}
+
+/* export_TASK_DATE.jsonl, or .json where the scorer reads one value. */
+static enum status write_export(const struct results *out, const struct scoring *s, struct error *e) {
+    const struct task *t = &s->task->task;
+    const json_t *one;
+    char path[4400], temporary[4420];
+    FILE *f;
+    size_t i;
+    snprintf(path, sizeof path, "%s/export_%s_%s.json%s", out->folder, t->name, out->date,
+             t->suite->export_file ? "" : "l");
+    TRY(open_unfinished(path, &f, temporary, sizeof temporary, e));
+    enum status status = OK;
+    if (t->suite->export_file) {
+        json_t *all = t->suite->export_file(s->exported, strrchr(out->folder, '/') + 1);
+        status = write_value(all, path, f, e);
+        json_decref(all);
+    } else {
+        json_array_foreach(s->exported, i, one) if (status == OK) status = write_value(one, path, f, e);
+    }
+    if (status == OK) return close_finished(f, temporary, path, e);
+    fclose(f);
+    unlink(temporary);
+    return status;
 }
 
 /* Scores a task, with the files that go with it. */
 static enum status write_task(struct results *out, struct scoring *s, int log_samples, struct error *e) {
-    char path[2][4400], temporary[2][4420];
+    char path[4400], temporary[4420];
     char hash[SHA256_HEX];
     enum status status = OK;
     sha256_init(&s->hashes);
-    if (log_samples) status = open_lines(out, s, "samples", path[0], temporary[0], &s->samples, e);
-    if (status == OK && s->task->task.suite->export_line)
-        status = open_lines(out, s, "export", path[1], temporary[1], &s->export, e);
+    snprintf(path, sizeof path, "%s/samples_%s_%s.jsonl", out->folder, s->task->task.name, out->date);
+    if (log_samples) status = open_unfinished(path, &s->samples, temporary, sizeof temporary, e);
+    if (s->task->task.suite->export_answer) s->exported = json_array();
     if (status == OK) status = score_task(s, e);
-    FILE *files[] = {s->samples, s->export};
-    for (int i = 0; i < 2; i++) {
-        if (!files[i]) continue;
-        if (status == OK) {
-            status = close_finished(files[i], temporary[i], path[i], e);
-        } else {
-            fclose(files[i]);
-            unlink(temporary[i]);
-        }
+    if (status == OK && s->exported) status = write_export(out, s, e);
+    if (s->samples && status == OK) {
+        status = close_finished(s->samples, temporary, path, e);
+    } else if (s->samples) {
+        fclose(s->samples);
+        unlink(temporary);
     }
+    json_decref(s->exported);
     sha256_end_hex(&s->hashes, hash);
     if (log_samples) memcpy(s->result->hash, hash, sizeof hash);
     return status;

@@ -10,7 +10,6 @@ void item_free(struct item *item) {
     json_decref(item->gen_kwargs);
     free(item->target);
     buffer_free(&item->context);
-    buffer_free(&item->gen_prefix);
     for (int i = 0; i < item->n_continuations; i++) buffer_free(&item->continuations[i]);
     free(item->continuations);
     *item = (struct item){0};

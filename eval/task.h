@@ -45,10 +45,9 @@ struct item {
 
     /* The prompt. Without a chat template: context. With one: messages ([{"role","content"}, ...], without a
      * final assistant turn), which the runner renders with the model's template, header of the answer
-     * included; gen_prefix, if any, follows that. What lm-eval logs as arg_0 is the rendered text. */
+     * included. What lm-eval logs as arg_0 is the rendered text. */
     struct buffer context;
     json_t *messages;
-    struct buffer gen_prefix;
 
     /* ITEM_CHOICES: continuations as lm-eval logs them in arg_1, delimiter included (" A"). */
     struct buffer *continuations; /* [n_continuations] */
@@ -163,10 +162,12 @@ struct suite {
     enum status (*next)(struct task_data *d, int doc_id, struct item *item, int turn,
                         const struct response *r, int *more, struct error *e);
 
-    /* STATE_EXPORT, also beside a score: writes one answer as the line that the benchmark's own scorer reads
-     * (without the newline). NULL: nothing to export. */
-    enum status (*export_line)(const struct task *t, const json_t *doc, const struct response *r, int n,
-                               struct buffer *line, struct error *e);
+    /* STATE_EXPORT, also beside a score: what one answer (n > 0) is for the benchmark's own scorer, a new
+     * value; NULL: memory ran out, or an answer is not UTF-8. NULL: nothing to export. */
+    json_t *(*export_answer)(const struct task *t, const json_t *doc, const struct response *r, int n);
+    /* Of all answers of a run, an array, the one JSON value that the scorer's file is; model is a name.
+     * NULL: the scorer reads them line by line. */
+    json_t *(*export_file)(const json_t *answers, const char *model);
 };
 
 /* All suites, NULL after the last (eval/suites.c). */

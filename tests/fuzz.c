@@ -8,6 +8,7 @@
 
 const struct fuzzer fuzzers[] = {
     {"gguf", fuzz_gguf, 1 << 15},
+    {"folder", fuzz_folder, 1 << 14},
     {"safetensors", fuzz_safetensors, 1 << 12},
     {"vocabulary", fuzz_vocabulary, 1 << 14},
     {"imatrix", fuzz_imatrix, 1 << 12},
@@ -25,4 +26,24 @@ int fuzz_file(char path[FUZZ_PATH], const void *bytes, size_t n) {
     if (fd < 0 || (n && write(fd, bytes, n) != (ssize_t)n)) abort();
     snprintf(path, FUZZ_PATH, "/proc/self/fd/%d", fd);
     return fd;
+}
+
+void fuzz_folder_open(struct fuzz_folder *f) {
+    const char *where = getenv("TMPDIR");
+    snprintf(f->path, sizeof f->path, "%s/lfm2-fuzz-XXXXXX", where ? where : "/tmp");
+    if (!mkdtemp(f->path)) abort();
+    f->n = 0;
+}
+
+void fuzz_folder_add(struct fuzz_folder *f, const char *name, const void *bytes, size_t n) {
+    char path[FUZZ_PATH];
+    if (f->n == sizeof f->fd / sizeof *f->fd) abort();
+    f->fd[f->n] = fuzz_file(path, bytes, n);
+    if (asprintf(&f->link[f->n], "%s/%s", f->path, name) < 0) abort();
+    if (symlink(path, f->link[f->n++])) abort();
+}
+
+void fuzz_folder_close(struct fuzz_folder *f) {
+    for (int i = 0; i < f->n; i++) unlink(f->link[i]), free(f->link[i]), close(f->fd[i]);
+    rmdir(f->path);
 }

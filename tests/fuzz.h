@@ -16,13 +16,23 @@ struct fuzzer {
 };
 extern const struct fuzzer fuzzers[]; /* ends with a name NULL */
 
-fuzz_run fuzz_gguf, fuzz_safetensors, fuzz_vocabulary, fuzz_imatrix, fuzz_base, fuzz_packed; /* files */
-fuzz_run fuzz_tokenizer, fuzz_chat, fuzz_rows, fuzz_extract;                                 /* texts */
+fuzz_run fuzz_gguf, fuzz_folder, fuzz_safetensors, fuzz_vocabulary, fuzz_imatrix, fuzz_base,
+    fuzz_packed;                                             /* files */
+fuzz_run fuzz_tokenizer, fuzz_chat, fuzz_rows, fuzz_extract; /* texts */
 
 enum { FUZZ_PATH = 64 };
 
 /* A file in memory with these bytes, under a path that can be opened by name. Close the descriptor that comes
  * back. */
 int fuzz_file(char path[FUZZ_PATH], const void *bytes, size_t n);
+
+/* A folder, under $TMPDIR or /tmp, of such files. */
+struct fuzz_folder {
+    char path[200], *link[3];
+    int fd[3], n;
+};
+void fuzz_folder_open(struct fuzz_folder *f);
+void fuzz_folder_add(struct fuzz_folder *f, const char *name, const void *bytes, size_t n);
+void fuzz_folder_close(struct fuzz_folder *f); /* and removes it */
 
 #endif

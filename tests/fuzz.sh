@@ -8,7 +8,7 @@
 set -u
 export TMPDIR=${TMPDIR:-/dev/shm}
 header=fuzzer,commit,cpu_seconds,executions,edges,corpus,findings
-all='gguf safetensors vocabulary imatrix base packed tokenizer chat rows extract'
+all='gguf folder safetensors vocabulary imatrix base packed tokenizer chat rows extract'
 
 # add FUZZER COMMIT CPU EXECUTIONS EDGES CORPUS FINDINGS: sums of the same commit, the last edges and corpus.
 add() {
@@ -77,10 +77,11 @@ minimize() { # NAME
     mkdir -p "$merged" "$to"
     ln -f "$build/fuzz" "$build/fuzz_$name"
     "$build/fuzz_$name" -merge=1 -merge_control_file="$control" "$merged" "$build/corpora/$name" "$to" >/dev/null 2>&1
-    local kept=$build/merged/$name.kept
+    local room=24000 kept=$build/merged/$name.kept
+    case $name in gguf | folder) room=48000 ;; esac
     rm -rf "$kept"
     mkdir "$kept"
-    cover "$control" "$([ "$name" = gguf ] && echo 60000 || echo 24000)" | while read -r file; do cp "$file" "$kept/$(sha1sum <"$file" | head -c 12)"; done
+    cover "$control" "$room" | while read -r file; do cp "$file" "$kept/$(sha1sum <"$file" | head -c 12)"; done
     find "$to" -type f ! -name 'finding-*' -delete
     cp "$kept"/* "$to"/
     echo "$name: $(ls "$to" | wc -l) inputs, $(cat "$to"/* | wc -c) bytes"

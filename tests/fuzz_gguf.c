@@ -1,6 +1,8 @@
-/* fuzz_gguf: damaged weight files and vocabularies in them. Reads every byte that the loader vouches for, so
- * that a size or an offset that was not checked ends in a report of the sanitizer. */
+/* fuzz_gguf: damaged weight files, with the vocabularies in them, and damaged Hugging Face folders. Reads
+ * every byte that the loader vouches for, so that a size or an offset that was not checked ends in a report
+ * of the sanitizer. */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "data/chat.h"
@@ -79,4 +81,18 @@ void fuzz_gguf(const uint8_t *bytes, size_t n) {
         read_model(path);
     }
     close(fd);
+}
+
+/* config.json, a NUL, then model.safetensors, or its index where that begins with a brace. */
+void fuzz_folder(const uint8_t *bytes, size_t n) {
+    struct fuzz_folder f;
+    const uint8_t *end = n ? memchr(bytes, 0, n) : NULL;
+    const uint8_t *rest = end ? end + 1 : bytes + n;
+    size_t left = n - (size_t)(rest - bytes);
+    int index = left && *rest == '{';
+    fuzz_folder_open(&f);
+    fuzz_folder_add(&f, "config.json", bytes, end ? (size_t)(end - bytes) : n);
+    fuzz_folder_add(&f, index ? "model.safetensors.index.json" : "model.safetensors", rest, left);
+    read_model(f.path);
+    fuzz_folder_close(&f);
 }

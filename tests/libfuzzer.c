@@ -22,8 +22,8 @@ static const struct {
     const char *name;
     mutate *mutate;
 } mutators[] = {
-    {"gguf", mutate_gguf},        {"imatrix", mutate_gguf}, {"safetensors", mutate_header},
-    {"vocabulary", mutate_parts}, {"chat", mutate_tail},
+    {"gguf", mutate_gguf},        {"imatrix", mutate_gguf},  {"safetensors", mutate_header},
+    {"vocabulary", mutate_parts}, {"folder", mutate_folder}, {"chat", mutate_tail},
 };
 
 /* An allocation that fails is an answer of its own; one out of proportion is libFuzzer's -malloc_limit_mb. */

@@ -12,6 +12,7 @@ typedef size_t mutate(uint8_t *bytes, size_t n, size_t max, unsigned seed);
 mutate mutate_gguf;   /* keys and tensors of a GGUF file */
 mutate mutate_header; /* the JSON of a safetensors file; its length follows */
 mutate mutate_parts;  /* one of several JSON texts with a NUL between them */
+mutate mutate_folder; /* a JSON text, a NUL, a safetensors file */
 mutate mutate_tail;   /* a byte, then a JSON text */
 
 /* libFuzzer's own. */

@@ -142,3 +142,11 @@ size_t mutate_header(uint8_t *bytes, size_t n, size_t max, unsigned seed) {
     memcpy(bytes, &length, 8);
     return size;
 }
+
+size_t mutate_folder(uint8_t *bytes, size_t n, size_t max, unsigned seed) {
+    const uint8_t *end = memchr(bytes, 0, n);
+    size_t first = end ? (size_t)(end - bytes) : n;
+    if (!end || seed % 2) return mutate_within(bytes, n, max, 0, first, seed / 2);
+    size_t size = mutate_header(bytes + first + 1, n - first - 1, max - first - 1, seed / 2);
+    return size ? first + 1 + size : 0;
+}

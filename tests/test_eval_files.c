@@ -3,67 +3,29 @@
  * Multi-IF's conversations.
  */
 #include <criterion/criterion.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "bench/cmd.h"
 #include "data/buffer.h"
 #include "eval/task.h"
+#include "tests/folder.h"
 #include "tests/run_command.h"
 
-static char folder[64];
-
-static void begin(void) {
-    snprintf(folder, sizeof folder, "/tmp/lfm2-eval-XXXXXX");
-    cr_assert(mkdtemp(folder));
-    setenv("SOURCE_DATE_EPOCH", "1700000000", 1);
-}
-
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *walk) {
-    (void)info, (void)type, (void)walk;
-    return remove(path);
-}
-
-static void end(void) {
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-TestSuite(eval_files, .init = begin, .fini = end, .timeout = 300);
-
-static const char *in(const char *name) {
-    static char paths[64][160];
-    static int at;
-    at = (at + 1) % 64;
-    snprintf(paths[at], sizeof paths[at], "%s/%s", folder, name);
-    return paths[at];
-}
-
-static void write_file(const char *path, const char *bytes, size_t n) {
-    FILE *f = fopen(path, "w");
-    cr_assert(f && fwrite(bytes, 1, n, f) == n && fclose(f) == 0, "%s", path);
-}
-
-static void read_text(const char *path, struct buffer *out) {
-    struct error e = {0};
-    *out = (struct buffer){0};
-    cr_assert_eq(buffer_read(out, path, 1u << 30, &e), OK, "%s", e.text);
-    buffer_add(out, "", 1);
-}
+TestSuite(eval_files, .init = folder_begin, .fini = folder_end, .timeout = 300);
 
 /* Exit code as expected, and what was said on a stream holds the text. */
 static void expect(int (*cmd)(int, char **), const char *const *words, int code, const char *stream,
                    const char *says) {
-    struct buffer text, err;
+    struct buffer text = {0}, err = {0};
     int found = run_command(cmd, "test", words, "/dev/null", in("out"), in("err"));
-    read_text(in(stream), &text);
-    read_text(in("err"), &err);
+    cr_assert(read_text(in(stream), &text));
+    cr_assert(read_text(in("err"), &err));
     cr_expect_eq(found, code, "exit %d (expected %d): %s", found, code, err.data);
     cr_expect(strstr(text.data, says), "'%s' is not in: %s", says, text.data);
     if (code == 2)
-        cr_expect_eq(strchr(err.data, '\n'), err.data + err.n - 2, "more than a line: %s", err.data);
+        cr_expect_eq(strchr(err.data, '\n'), err.data + err.n - 1, "more than a line: %s", err.data);
     buffer_free(&text);
     buffer_free(&err);
 }
@@ -93,9 +55,9 @@ Test(eval_files, comparison_of_two_runs_is_mcnemars_and_the_paired_bootstraps) {
     char name[32];
     size_t n, up, down;
     double a, b, difference, lo, hi, p;
-    struct buffer text;
+    struct buffer text = {0};
     expect(cmd_eval, words, 0, "out", "samples,none,acc");
-    read_text(in("out"), &text);
+    cr_assert(read_text(in("out"), &text));
     const char *row = strstr(text.data, "samples,none,acc");
     cr_assert_eq(sscanf(row, "%31s %zu %lf %lf %lf [%lf, %lf] %zu %zu %lf", name, &n, &a, &b, &difference,
                         &lo, &hi, &up, &down, &p),
@@ -117,8 +79,8 @@ Test(eval_files, comparison_pairs_documents_and_has_no_test_for_fractions) {
     write_samples(in("b.jsonl"), "77755", "p");
     const char *words[] = {"--compare", in("a.jsonl"), in("b.jsonl"), NULL};
     expect(cmd_eval, words, 0, "out", "left out: 0 documents that only A has, 2 that only B has");
-    struct buffer text;
-    read_text(in("out"), &text);
+    struct buffer text = {0};
+    cr_assert(read_text(in("out"), &text));
     const char *row = strstr(text.data, "samples,none,acc");
     /* 0.2, 0.2 and 0: no column after up and down. */
     cr_assert(row);
@@ -131,9 +93,9 @@ Test(eval_files, other_questions_are_not_compared) {
     write_samples(in("b.jsonl"), "T0", "q");
     const char *words[] = {"--compare", in("a.jsonl"), in("b.jsonl"), NULL};
     expect(cmd_eval, words, 2, "err", "has another prompt");
-    write_file(in("b.jsonl"), "{\"doc_id\": 0}\n{\"doc", 19);
+    cr_assert(write_file(in("b.jsonl"), "{\"doc_id\": 0}\n{\"doc", 19));
     expect(cmd_eval, words, 2, "err", "b.jsonl: line 2 is not a JSON object");
-    write_file(in("b.jsonl"), "", 0);
+    cr_assert(write_file(in("b.jsonl"), "", 0));
     expect(cmd_eval, words, 2, "err", "b.jsonl: has no lines");
 }
 
@@ -153,17 +115,17 @@ static void evaluate_gsm8k(const char *data, int code, const char *stream, const
 
 /* Replaces the first `from` of the samples by as many bytes. */
 static void alter(const char *from, const char *to) {
-    struct buffer text;
-    read_text(in(SAMPLES), &text);
+    struct buffer text = {0};
+    cr_assert(read_text(in(SAMPLES), &text));
     char *at = strstr(text.data, from);
     cr_assert(at, "%s", from);
     memcpy(at, to, strlen(to));
-    write_file(in(SAMPLES), text.data, text.n - 1);
+    cr_assert(write_file(in(SAMPLES), text.data, text.n));
     buffer_free(&text);
 }
 
 Test(eval_files, score_finds_what_was_altered) {
-    struct buffer whole;
+    struct buffer whole = {0};
     evaluate_gsm8k("data/tiny/mini_gsm8k", 0, "out", "gsm8k");
     const char *plain[] = {in(SAMPLES), NULL};
     const char *full[] = {in(SAMPLES), "--data", "data/tiny/mini_gsm8k", "--num_fewshot", "0", NULL};
@@ -171,19 +133,19 @@ Test(eval_files, score_finds_what_was_altered) {
     expect(cmd_score, plain, 0, "out", "12 rows; different: 0 filtered_resps, 0 metrics\n");
     expect(cmd_score, full, 0, "out", "0 prompts, 0 documents, 0 targets");
     expect(cmd_score, shots, 1, "out", "12 prompts, 0 documents, 0 targets");
-    read_text(in(SAMPLES), &whole);
+    cr_assert(read_text(in(SAMPLES), &whole));
     alter("\"exact_match\": 0", "\"exact_match\": 1");
     expect(cmd_score, plain, 1, "out", "0 filtered_resps, 1 metrics");
-    write_file(in(SAMPLES), whole.data, whole.n - 1);
+    cr_assert(write_file(in(SAMPLES), whole.data, whole.n));
     alter("\"prompt_hash\": \"", "\"prompt_hash\": \"x");
     expect(cmd_score, plain, 0, "out", "0 metrics");
     expect(cmd_score, full, 1, "out", "1 prompts, 0 documents");
-    write_file(in(SAMPLES), whole.data, whole.n - 1);
+    cr_assert(write_file(in(SAMPLES), whole.data, whole.n));
     alter("\"filtered_resps\": [\"", "\"filtered_resps\": [\"~");
     expect(cmd_score, plain, 1, "out", "1 filtered_resps");
     alter("{\"doc_id\"", "{'doc_id'");
     expect(cmd_score, plain, 2, "err", ".jsonl: line 1 is not a JSON object");
-    write_file(in(SAMPLES), "", 0);
+    cr_assert(write_file(in(SAMPLES), "", 0));
     expect(cmd_score, plain, 2, "err", "has no lines");
     buffer_free(&whole);
 }
@@ -191,7 +153,7 @@ Test(eval_files, score_finds_what_was_altered) {
 /* ---- damaged data ---- */
 
 Test(eval_files, damaged_rows_fail_alone_and_are_counted) {
-    struct buffer rows = {0}, text;
+    struct buffer rows = {0}, text = {0};
     buffer_text(&rows, "{\"question\": \"How many are 1 and 1?\", \"answer\": \"#### 2\"}\n"
                        "{\"question\": \"How many\n"
                        "{\"question\": \"How many are 2 and 2?\"}\n"
@@ -200,16 +162,16 @@ Test(eval_files, damaged_rows_fail_alone_and_are_counted) {
                        "{\"question\": \"");
     for (int i = 0; i < 10 << 20; i += 16) buffer_text(&rows, "How many are 2? ");
     buffer_text(&rows, "\", \"answer\": \"#### 2\"}\n");
-    write_file(in("test.jsonl"), rows.data, rows.n);
+    cr_assert(write_file(in("test.jsonl"), rows.data, rows.n));
     evaluate_gsm8k(folder, 1, "out", "gsm8k");
-    read_text(in(SAMPLES), &text);
+    cr_assert(read_text(in(SAMPLES), &text));
     for (int line = 2; line <= 5; line++) {
         char said[64];
         snprintf(said, sizeof said, "test.jsonl line %d: ", line);
         cr_expect(strstr(text.data, said), "%s", said);
     }
     buffer_free(&text);
-    read_text(in("run/tiny/results_2023-11-14T22-13-20.json"), &text);
+    cr_assert(read_text(in("run/tiny/results_2023-11-14T22-13-20.json"), &text));
     cr_expect(strstr(text.data, "\"failed\": 4,"), "%s", text.data);
     cr_expect(strstr(text.data, "\"sample_len\": 2,"), "%s", text.data);
     cr_expect(strstr(text.data, "\"truncated\": 1"), "%s", text.data);
@@ -229,7 +191,7 @@ static const struct {
 
 Test(eval_files, files_without_a_row_get_one_line) {
     for (size_t i = 0; i < sizeof useless / sizeof *useless; i++) {
-        write_file(in("test.jsonl"), useless[i].bytes, useless[i].n);
+        cr_assert(write_file(in("test.jsonl"), useless[i].bytes, useless[i].n));
         evaluate_gsm8k(folder, 2, "err", useless[i].says);
     }
 }
@@ -244,7 +206,7 @@ Test(eval_files, instruction_with_a_broken_expression_is_a_malformed_row) {
     struct task_data *data;
     struct error e = {0};
     struct item item = {0};
-    write_file(in("input_data.jsonl"), rows, sizeof rows - 1);
+    cr_assert(write_file(in("input_data.jsonl"), rows, sizeof rows - 1));
     cr_assert(task_named("ifeval", &t));
     cr_assert_eq(t.suite->load(&data, &t, folder, &(struct task_options){.num_fewshot = -1}, &e), OK, "%s",
                  e.text);
@@ -277,12 +239,12 @@ Test(eval_files, other_weights_under_the_same_header_are_another_model) {
                            "--output_path",
                            in("run"),
                            NULL};
-    struct buffer model;
+    struct buffer model = {0};
     expect(cmd_synth, synth, 0, "err", "");
     expect(cmd_eval, words, 0, "out", "gsm8k");
-    read_text(in("m.gguf"), &model);
-    for (size_t i = model.n / 2; i < model.n - 1; i++) model.data[i] ^= 1;
-    write_file(in("m.gguf"), model.data, model.n - 1);
+    cr_assert(read_text(in("m.gguf"), &model));
+    for (size_t i = model.n / 2; i < model.n; i++) model.data[i] ^= 1;
+    cr_assert(write_file(in("m.gguf"), model.data, model.n));
     expect(cmd_eval, words, 2, "err", "belongs to a run with another model_sample");
     buffer_free(&model);
 }
@@ -308,7 +270,7 @@ static const char conversations[] =
 static struct task open_conversations(struct task_data **data) {
     struct task t;
     struct error e = {0};
-    write_file(in("multiIF_20241018.csv"), conversations, sizeof conversations - 1);
+    cr_assert(write_file(in("multiIF_20241018.csv"), conversations, sizeof conversations - 1));
     cr_assert(task_named("multi_if_en", &t));
     struct task_options o = {.num_fewshot = -1, .apply_chat_template = 1, .fewshot_as_multiturn = 1};
     cr_assert_eq(t.suite->load(data, &t, folder, &o, &e), OK, "%s", e.text);

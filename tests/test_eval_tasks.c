@@ -15,8 +15,8 @@
 #define FOLDER "tests/fixtures/lmeval"
 
 /* What the oracle hashes: the prompt (for chat: role NUL content NUL ...), then each continuation after a
- * NUL. */
-static void prompt_text(const struct item *item, struct buffer *out) {
+ * NUL. hash: of the prompt alone, lm-eval's prompt_hash. */
+static void prompt_text(const struct item *item, struct buffer *out, char hash[SHA256_HEX]) {
     size_t i;
     json_t *message;
     json_array_foreach(item->messages, i, message) {
@@ -27,6 +27,7 @@ static void prompt_text(const struct item *item, struct buffer *out) {
         buffer_add(out, "", 1);
     }
     if (!item->messages) pystr_put(out, pystr_in(&item->context));
+    sha256_hex(out->data ? out->data : "", out->n, hash);
     for (int k = 0; k < item->n_continuations; k++) {
         buffer_add(out, "", 1);
         pystr_put(out, pystr_in(&item->continuations[k]));
@@ -194,15 +195,46 @@ static void free_scores(struct scores *s) {
     }
 }
 
+/* What was compared, per kind of task: the table that `make oracle` shows. */
 struct totals {
-    size_t tasks, prompts, scores;
+    char name[64];
+    size_t documents, prompts, scores;
 };
+enum { MAX_KINDS = 32 };
+
+/* "mgsm_direct_de" is of kind "mgsm_direct", "mmlu_anatomy" of "mmlu". */
+static struct totals *totals_of(struct totals *all, const struct task *t) {
+    char name[64];
+    snprintf(name, sizeof name, "%s", strstr(t->suite->name, "mmlu") ? t->suite->name : t->name);
+    if (strncmp(name, "mgsm", 4) == 0) *strrchr(name, '_') = 0;
+    int i = 0;
+    while (all[i].name[0] && strcmp(all[i].name, name) != 0) i++;
+    cr_assert_lt(i, MAX_KINDS);
+    strcpy(all[i].name, name);
+    return &all[i];
+}
+
+static void print_totals(const char *which, const struct totals *all) {
+    fprintf(stderr, "table: %s documents\ntable: %-32s %9s %9s %9s\n", which, "task", "documents", "prompts",
+            "rows");
+    struct totals sum = {.name = "all"};
+    for (int i = 0; all[i].name[0]; i++) {
+        fprintf(stderr, "table: %-32s %9zu %9zu %9zu\n", all[i].name, all[i].documents, all[i].prompts,
+                all[i].scores);
+        sum.documents += all[i].documents;
+        sum.prompts += all[i].prompts;
+        sum.scores += all[i].scores;
+    }
+    fprintf(stderr, "table: %-32s %9zu %9zu %9zu, all equal to lm-eval's\n", sum.name, sum.documents,
+            sum.prompts, sum.scores);
+}
 
 static void check_document(const struct task *t, const json_t *line, const struct item *item, int doc,
-                           struct totals *totals) {
+                           struct totals *totals, struct sha256_ctx *hashes) {
     char hex[SHA256_HEX];
     struct buffer text = {0};
-    prompt_text(item, &text);
+    prompt_text(item, &text, hex);
+    sha256_update(hashes, 64, (const uint8_t *)hex);
     sha256_hex(text.data ? text.data : "", text.n, hex);
     const char *prompts = json_string_value(json_object_get(line, "prompts"));
     cr_assert_eq(strncmp(hex, prompts + 12 * doc, 12), 0,
@@ -224,6 +256,7 @@ static void check_document(const struct task *t, const json_t *line, const struc
     const char *digests = json_string_value(json_object_get(line, "scores"));
     if (!digests) return;
     struct scores s = {0};
+    totals->documents++;
     totals->scores += score_document(t, item, &s);
     compare_rows(t, json_array_get(json_object_get(line, "rows"), (size_t)doc), &s, doc);
     digest_scores(t, &s, hex);
@@ -232,7 +265,7 @@ static void check_document(const struct task *t, const json_t *line, const struc
     free_scores(&s);
 }
 
-static void check_task(const json_t *line, const char *dir, struct totals *totals) {
+static void check_task(const json_t *line, const char *dir, struct totals *all) {
     const char *name = json_string_value(json_object_get(line, "task"));
     const char *way = json_string_value(json_object_get(line, "way"));
     struct task t;
@@ -251,33 +284,40 @@ static void check_task(const json_t *line, const char *dir, struct totals *total
     cr_assert_eq(t.suite->load(&d, &t, dir, &o, &e), OK, "%s: %s", name, e.text);
     int n = (int)strlen(json_string_value(json_object_get(line, "prompts"))) / 12;
     cr_assert_leq(n, t.suite->count(d), "%s: %d documents, lm-eval has %d", name, t.suite->count(d), n);
+    struct totals *totals = totals_of(all, &t);
+    struct sha256_ctx hashes;
+    char hex[SHA256_HEX];
+    sha256_init(&hashes);
     for (int i = 0; i < n; i++) {
         struct item item = {0};
         cr_assert_eq(t.suite->build(d, i, &item, &e), OK, "%s doc %d: %s", name, i, e.text);
-        check_document(&t, line, &item, i, totals);
+        check_document(&t, line, &item, i, totals, &hashes);
         item_free(&item);
     }
+    sha256_end_hex(&hashes, hex);
+    const char *logged = json_string_value(json_object_get(line, "prompt_hashes"));
+    if (logged) cr_assert_str_eq(hex, logged, "%s, %s", name, way);
     t.suite->unload(d);
-    totals->tasks++;
 }
 
-static void check_all(const char *file, const char *dir) {
+static void check_all(const char *which, const char *file, const char *dir) {
     struct rows lines = {0};
     struct error e = {0};
-    struct totals totals = {0};
+    static struct totals totals[MAX_KINDS + 1];
     templates = json_load_file(FOLDER "/answers.json", JSON_ALLOW_NUL, NULL);
     cr_assert(templates != NULL, "answers.json cannot be read");
     cr_assert_eq(rows_read(&lines, file, &e), OK, "%s", e.text);
-    for (size_t i = 0; i < lines.n; i++) check_task(lines.row[i].value, dir, &totals);
-    cr_log_info("%s: %zu task settings, %zu prompts and %zu scored answers equal lm-eval's", file,
-                totals.tasks, totals.prompts, totals.scores);
-    cr_assert_gt(totals.scores, 0);
+    for (size_t i = 0; i < lines.n; i++) check_task(lines.row[i].value, dir, totals);
+    for (int i = 0; totals[i].name[0]; i++)
+        cr_expect_geq(totals[i].documents, 100, "%s: too few documents to say anything", totals[i].name);
+    cr_assert_gt(totals[0].scores, 0);
+    print_totals(which, totals);
     rows_free(&lines);
     json_decref(templates);
 }
 
 Test(eval_tasks, own_documents) {
-    check_all(FOLDER "/own.jsonl", FOLDER "/own");
+    check_all("own", FOLDER "/own.jsonl", FOLDER "/own");
 }
 
 Test(eval_tasks, published_documents, .timeout = 300) {
@@ -287,5 +327,5 @@ Test(eval_tasks, published_documents, .timeout = 300) {
                 "skipped: published_documents: LFM2_EVAL_DATA does not say where the data sets are\n");
         cr_skip_test("LFM2_EVAL_DATA does not say where the data sets are");
     }
-    check_all(FOLDER "/real.jsonl", dir);
+    check_all("published", FOLDER "/real.jsonl", dir);
 }

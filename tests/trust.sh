@@ -8,8 +8,8 @@ begin='<!-- made by tests/trust.sh from tests/fuzz.csv -->' end='<!-- end -->'
 table() {
     awk -F, '
         BEGIN {
-            split("gguf safetensors vocabulary imatrix base packed tokenizer chat rows extract", order, " ")
-            what["gguf"] = "GGUF: models and vocabularies"; what["safetensors"] = "safetensors"
+            split("gguf folder safetensors vocabulary imatrix base packed tokenizer chat rows extract", order, " ")
+            what["gguf"] = "GGUF: models and vocabularies"; what["safetensors"] = "safetensors"; what["folder"] = "config.json and the weights beside it"
             what["vocabulary"] = "tokenizer.json, tokenizer_config.json, merges.txt"
             what["imatrix"] = "importance matrices, both formats"; what["base"] = "files of log-probabilities"
             what["packed"] = "packed HDF5, in a child process"; what["tokenizer"] = "texts to encode and decode"
@@ -20,7 +20,7 @@ table() {
         }
         NR > 1 { cpu[$1] += $3; n[$1] += $4; edges[$1] = $5 > edges[$1] ? $5 : edges[$1]; bad[$1] += $7 }
         END {
-            for (i = 1; i <= 10; i++) {
+            for (i = 1; i <= 11; i++) {
                 f = order[i]
                 printf "| %s | %s | %.0f min | %.2f million | %d | %d |\n", f, what[f], cpu[f] / 60, n[f] / 1e6, edges[f], bad[f]
                 minutes += cpu[f] / 60; all += n[f] / 1e6; found += bad[f]

@@ -41,11 +41,6 @@ static enum status read_humaneval(const struct task *t, const char *dir, int sho
     return qa_read(out, dir, folders, plus ? more : base, convert_humaneval, NULL, e);
 }
 
-static void text_humaneval(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    pystr_put(out, doc_text(doc, "prompt"));
-}
-
 static void target_humaneval(const struct task *t, const json_t *doc, struct buffer *out) {
     (void)t;
     pystr_put(out, doc_text(doc, "test"));
@@ -58,35 +53,24 @@ static const struct qa humaneval = {
     .read = read_humaneval,
     .shared_pool = 1,
     .fixed_shots = 1,
-    .text = text_humaneval,
+    .text = prompt_text,
     .target = target_humaneval,
     .gen_kwargs =
         "{\"until\": [\"\\nclass\", \"\\ndef\", \"\\n#\", \"\\nif\", \"\\nprint\"], \"max_gen_toks\": 1024, "
         "\"do_sample\": false}",
 };
 
-static enum status write_object(json_t *object, struct buffer *line, struct error *e) {
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    if (!text) return fail(e, ERR_FORMAT, "an answer is not UTF-8, or memory ran out");
-    buffer_text(line, text);
-    free(text);
-    return buffer_check(line, e);
-}
-
 /* {"task_id", "completion"} for human-eval, {"task_id", "solution"} for EvalPlus. */
-static enum status export_humaneval(const struct task *t, const json_t *doc, const struct response *r, int n,
-                                    struct buffer *line, struct error *e) {
-    if (n < 1) return fail(e, ERR_ARG, "%s: no answer to write", t->name);
+static json_t *export_humaneval(const struct task *t, const json_t *doc, const struct response *r, int n) {
+    (void)n;
     int plus = strcmp(t->suite->name, "humaneval_plus") == 0;
     struct buffer program = {0};
     if (plus) pystr_put(&program, doc_text(doc, "prompt"));
     buffer_add(&program, r[0].text, r[0].n);
-    json_t *object =
-        json_pack("{s:O, s:o}", "task_id", json_object_get(doc, "task_id"), plus ? "solution" : "completion",
-                  json_stringn(program.n ? program.data : "", program.n));
+    json_t *text = program.failed ? NULL : json_stringn(program.n ? program.data : "", program.n);
     buffer_free(&program);
-    return write_object(object, line, e);
+    return json_pack("{s:O, s:o}", "task_id", json_object_get(doc, "task_id"),
+                     plus ? "solution" : "completion", text);
 }
 
 /* LiveCodeBench: its runner's prompt for chat models. */
@@ -128,12 +112,6 @@ static void text_lcb(const struct task *t, const json_t *doc, struct buffer *out
     buffer_text(out, "\n```\n\n### Answer: (use the provided format with backticks)\n\n");
 }
 
-static void no_target(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    (void)doc;
-    (void)out;
-}
-
 static const struct qa lcb = {
     .description =
         "You are an expert Python programmer. You will be given a question (problem specification) and will "
@@ -167,17 +145,20 @@ static struct pystr last_block(struct pystr a) {
     return pystr_slice(a, ends[0][1], ends[1][0] - ends[0][1] - 1);
 }
 
-static enum status export_lcb(const struct task *t, const json_t *doc, const struct response *r, int n,
-                              struct buffer *line, struct error *e) {
+static json_t *export_lcb(const struct task *t, const json_t *doc, const struct response *r, int n) {
     (void)t;
     json_t *list = json_array();
     for (int i = 0; i < n; i++) {
         struct pystr code = last_block((struct pystr){r[i].text, r[i].n});
-        json_array_append_new(list, json_stringn(code.s, code.n));
+        if (json_array_append_new(list, json_stringn(code.s, code.n))) json_decref(list), list = NULL;
     }
-    return write_object(
-        json_pack("{s:O, s:o}", "question_id", json_object_get(doc, "question_id"), "code_list", list), line,
-        e);
+    return json_pack("{s:O, s:o}", "question_id", json_object_get(doc, "question_id"), "code_list", list);
+}
+
+/* One array of all problems. */
+static json_t *export_lcb_file(const json_t *answers, const char *model) {
+    (void)model;
+    return json_incref((json_t *)answers);
 }
 
 static enum status load(struct task_data **out, const struct task *t, const char *dir,
@@ -223,7 +204,7 @@ const struct suite suite_humaneval = {
     .data = "HumanEval.jsonl, as in github.com/openai/human-eval",
     .n_tasks = 1,
     .task = task_base,
-    .export_line = export_humaneval,
+    .export_answer = export_humaneval,
 };
 const struct suite suite_humaneval_plus = {
     EXPORTED,
@@ -233,7 +214,7 @@ const struct suite suite_humaneval_plus = {
     .data = "HumanEvalPlus.jsonl in the folder humaneval, as in github.com/evalplus/humanevalplus_release",
     .n_tasks = 1,
     .task = task_plus,
-    .export_line = export_humaneval,
+    .export_answer = export_humaneval,
 };
 const struct suite suite_livecodebench = {
     EXPORTED,
@@ -241,12 +222,12 @@ const struct suite suite_livecodebench = {
     .card = "LCB v5, LCB v6",
     .note = "the runner's prompt for chat models (use --apply_chat_template), 10 answers per problem at "
             "temperature 0.2;\n"
-            "lines {\"question_id\", \"code_list\"}: put them into one JSON array for "
-            "lcb_runner.runner.custom_evaluator.\n"
+            "one JSON array of {\"question_id\", \"code_list\"} for lcb_runner.runner.custom_evaluator.\n"
             "v5 and v6 are the releases that add up (880 and 1055 problems), not their newest slices.",
     .data = "test.jsonl, test2.jsonl to test6.jsonl, as in\n"
             "huggingface.co/datasets/livecodebench/code_generation_lite",
     .n_tasks = 2,
     .task = task_lcb,
-    .export_line = export_lcb,
+    .export_answer = export_lcb,
+    .export_file = export_lcb_file,
 };

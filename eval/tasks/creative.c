@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { ITERATIONS = 3 };
 
@@ -54,39 +55,77 @@ static void text(const struct task *t, const json_t *doc, struct buffer *out) {
                   json_string_value(json_object_get(doc, "seed_modifier")));
 }
 
-static void target(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    (void)doc;
-    (void)out;
-}
-
 static const struct qa qa = {
     .read = read_rows,
     .shared_pool = 1,
     .fixed_shots = 1,
     .text = text,
-    .target = target,
+    .target = no_target,
     .gen_kwargs =
         "{\"until\": [], \"max_gen_toks\": 4000, \"do_sample\": true, \"temperature\": 0.7, \"min_p\": 0.1}",
 };
 
-static enum status load(struct task_data **out, const struct task *t, const char *dir,
-                        const struct task_options *o, struct error *e) {
-    return qa_load(out, t, &qa, dir, o, e);
+static const struct qa *table(const struct task *t) {
+    return (void)t, &qa;
+}
+QA_LOAD(table)
+
+/* One task of a run file, as after the benchmark's own generation: shorter stories count as failed there. */
+enum { LEAST_CHARACTERS = 500 };
+
+static json_t *export_answer(const struct task *t, const json_t *doc, const struct response *r, int n) {
+    (void)t;
+    (void)n;
+    struct pystr story = pystr_strip((struct pystr){r[0].text, r[0].n});
+    int failed = pystr_length(story) < LEAST_CHARACTERS;
+    json_t *block = json_pack("{s:o, s:b}", "model_response", json_stringn(story.n ? story.s : "", story.n),
+                              "generation_failed", failed);
+    if (failed) json_object_set_new(block, "error_message", json_string("the text is too short"));
+    const json_t *seed = json_object_get(doc, "seed_modifier");
+    json_t *results = json_object();
+    /* Steals the block, also when it is NULL, which fails. */
+    if (json_object_set_new(results, json_string_value(seed), block)) json_decref(results), results = NULL;
+    return json_pack("{s:O, s:O, s:[O], s:O, s:s, s:s, s:n, s:n, s:n, s:o}", "prompt_id",
+                     json_object_get(doc, "prompt_id"), "base_prompt", json_object_get(doc, "base_prompt"),
+                     "seed_modifiers", seed, "iteration_index", json_object_get(doc, "iteration"),
+                     "judge_model", "anthropic/claude-3.7-sonnet", "status", "generated", "start_time",
+                     "end_time", "error", "results_by_modifier", results);
 }
 
-static enum status export_line(const struct task *t, const json_t *doc, const struct response *r, int n,
-                               struct buffer *line, struct error *e) {
-    if (n < 1) return fail(e, ERR_ARG, "%s: no answer to write", t->name);
-    json_t *object = json_deep_copy(doc);
-    json_t *answer = json_stringn(r[0].n ? r[0].text : "", r[0].n);
-    char *dumped =
-        answer && json_object_set_new(object, "model_response", answer) == 0 ? json_dumps(object, 0) : NULL;
-    json_decref(object);
-    if (!dumped) return fail(e, ERR_FORMAT, "%s: the answer is not UTF-8, or memory ran out", t->name);
-    buffer_text(line, dumped);
-    free(dumped);
-    return buffer_check(line, e);
+/* What a key of the run file keeps of a model's name. */
+static void run_key(const char *model, struct buffer *out) {
+    buffer_text(out, "lfm2__");
+    for (int gap = 0; *model; model++) {
+        int kept = strchr("_-", *model) || (*model >= '0' && *model <= '9') ||
+                   (*model >= 'a' && *model <= 'z') || (*model >= 'A' && *model <= 'Z');
+        if (kept || !gap) buffer_add(out, kept ? model : "_", 1);
+        gap = !kept;
+    }
+    buffer_add(out, "", 1);
+}
+
+/* {RUN: {"test_model", "creative_tasks": {ITERATION: {PROMPT: task}}}} */
+static json_t *export_file(const json_t *answers, const char *model) {
+    json_t *tasks = json_object(), *one;
+    size_t i;
+    json_array_foreach(answers, i, one) {
+        char iteration[24];
+        snprintf(iteration, sizeof iteration, "%lld",
+                 (long long)json_integer_value(json_object_get(one, "iteration_index")));
+        json_object_set_new(one, "test_model", json_string(model));
+        if (!json_object_get(tasks, iteration)) json_object_set_new(tasks, iteration, json_object());
+        json_object_set(json_object_get(tasks, iteration),
+                        json_string_value(json_object_get(one, "prompt_id")), one);
+    }
+    struct buffer key = {0};
+    run_key(model, &key);
+    json_t *run =
+        json_pack("{s:s, s:s, s:s, s:o, s:{}}", "test_model", model, "judge_model",
+                  "anthropic/claude-3.7-sonnet", "status", "running", "creative_tasks", tasks, "results");
+    json_t *all = key.data ? json_pack("{s:o}", key.data, run) : NULL;
+    if (!key.data) json_decref(run);
+    buffer_free(&key);
+    return all;
 }
 
 static void task(int index, struct task *out) {
@@ -101,10 +140,13 @@ const struct suite suite_creative = {
     .name = "creative_writing_v3",
     .card = "Creative Writing v3",
     .state = STATE_EXPORT,
-    .note = "32 prompts with three seeds each, temperature 0.7, min-p 0.1, 4000 tokens. Lines "
-            "{\"prompt_id\", \"iteration\",\n"
-            "\"seed_modifier\", \"base_prompt\", \"model_response\"}, named as in the run files of\n"
-            "github.com/EQ-bench/creative-writing-bench, whose judge model scores them.",
+    .note = "32 prompts with three seeds each, temperature 0.7, min-p 0.1, 4000 tokens. Written as the runs "
+            "file that\n"
+            "creative_writing_bench.py of github.com/EQ-bench/creative-writing-bench resumes with --run-id "
+            "lfm2,\n"
+            "--test-model as in the file and --iterations 3: its judge model scores the stories. Stories of "
+            "fewer than\n"
+            "500 characters, which it would have had written again, count as failed.",
     .data = "creative_writing_prompts_v3.json, as in github.com/EQ-bench/creative-writing-bench",
     .n_tasks = 1,
     .task = task,
@@ -113,5 +155,6 @@ const struct suite suite_creative = {
     .count = qa_count,
     .shots = qa_shots,
     .build = qa_build,
-    .export_line = export_line,
+    .export_answer = export_answer,
+    .export_file = export_file,
 };

@@ -3,7 +3,6 @@
 #include "eval/tasks/shared.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 static json_t *convert(const json_t *raw, void *arg, const char **fault) {
     (void)arg;
@@ -21,42 +20,24 @@ static enum status read_rows(const struct task *t, const char *dir, int shots, s
     return qa_read(out, dir, folders, names, convert, NULL, e);
 }
 
-static void text(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    pystr_put(out, doc_text(doc, "prompt"));
-}
-
-static void target(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    (void)doc;
-    (void)out;
-}
-
 static const struct qa qa = {
     .read = read_rows,
     .shared_pool = 1,
     .fixed_shots = 1,
-    .text = text,
-    .target = target,
+    .text = prompt_text,
+    .target = no_target,
     .gen_kwargs = "{\"until\": [], \"do_sample\": false, \"temperature\": 0.0, \"max_gen_toks\": 4096}",
 };
 
-static enum status load(struct task_data **out, const struct task *t, const char *dir,
-                        const struct task_options *o, struct error *e) {
-    return qa_load(out, t, &qa, dir, o, e);
+static const struct qa *table(const struct task *t) {
+    return (void)t, &qa;
 }
+QA_LOAD(table)
 
-static enum status export_line(const struct task *t, const json_t *doc, const struct response *r, int n,
-                               struct buffer *line, struct error *e) {
-    if (n < 1) return fail(e, ERR_ARG, "%s: no answer to write", t->name);
-    json_t *object = json_pack("{s:O, s:o}", "prompt", json_object_get(doc, "prompt"), "response",
-                               json_stringn(r[0].n ? r[0].text : "", r[0].n));
-    char *dumped = object ? json_dumps(object, 0) : NULL;
-    json_decref(object);
-    if (!dumped) return fail(e, ERR_FORMAT, "%s: the answer is not UTF-8, or memory ran out", t->name);
-    buffer_text(line, dumped);
-    free(dumped);
-    return buffer_check(line, e);
+static json_t *export_answer(const struct task *t, const json_t *doc, const struct response *r, int n) {
+    (void)t;
+    (void)n;
+    return json_pack("{s:O, s:o}", "prompt", json_object_get(doc, "prompt"), "response", answer_text(r));
 }
 
 static void task(int index, struct task *out) {
@@ -83,5 +64,5 @@ const struct suite suite_ifbench = {
     .count = qa_count,
     .shots = qa_shots,
     .build = qa_build,
-    .export_line = export_line,
+    .export_answer = export_answer,
 };

@@ -21,34 +21,20 @@ static enum status read_rows(const struct task *t, const char *dir, int shots, s
     return qa_read(out, dir, folders, names, convert, NULL, e);
 }
 
-static void text(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    pystr_put(out, doc_text(doc, "prompt"));
-}
-
-static void target(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    (void)doc;
-    buffer_text(out, "0");
-}
-
 static enum status judge(const struct task *t, const json_t *doc, struct pystr answer, json_t *metrics,
                          struct error *e) {
     static const char *const names[] = {"prompt_level_strict_acc", "inst_level_strict_acc",
                                         "prompt_level_loose_acc", "inst_level_loose_acc"};
     (void)t;
-    const json_t *ids = json_object_get(doc, "instruction_id_list"), *kwargs = json_object_get(doc, "kwargs");
-    const char *fault = ifeval_list_fault(ids, kwargs);
-    if (fault) return fail(e, ERR_FORMAT, "the document: %s", fault);
-    return ifeval_verdicts(ids, kwargs, answer, names, metrics, e);
+    return ifeval_verdicts(doc, answer, names, metrics, e);
 }
 
 static const struct qa qa = {
     .read = read_rows,
     .shared_pool = 1,
     .fixed_shots = 1,
-    .text = text,
-    .target = target,
+    .text = prompt_text,
+    .target = zero_target,
     .judge = judge,
     .gen_kwargs = "{\"until\": [], \"do_sample\": false, \"temperature\": 0.0, \"max_gen_toks\": 1280}",
 };

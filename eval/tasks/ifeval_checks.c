@@ -429,8 +429,11 @@ static void make_variants(struct pystr answer, struct buffer out[VARIANTS]) {
     }
 }
 
-enum status ifeval_verdicts(const json_t *ids, const json_t *kwargs, struct pystr answer,
-                            const char *const names[4], json_t *metrics, struct error *e) {
+enum status ifeval_verdicts(const json_t *doc, struct pystr answer, const char *const names[4],
+                            json_t *metrics, struct error *e) {
+    const json_t *ids = json_object_get(doc, "instruction_id_list"), *kwargs = json_object_get(doc, "kwargs");
+    const char *fault = ifeval_list_fault(ids, kwargs);
+    if (fault) return fail(e, ERR_FORMAT, "the document: %s", fault);
     struct buffer variants[VARIANTS] = {0};
     make_variants(answer, variants);
     json_t *strict = json_array(), *loose = json_array();

@@ -15,9 +15,9 @@ const char *ifeval_list_fault(const json_t *ids, const json_t *kwargs);
 enum status ifeval_check(const char *id, const json_t *kwargs, struct pystr a, int *follows, struct error *e);
 
 /* Sets four metrics, the answer as it is (strict) and without what models wrap around answers (loose):
- * names[0] all instructions strict, [1] a list of each strict, [2] all loose, [3] each loose. The lists have
- * no fault. */
-enum status ifeval_verdicts(const json_t *ids, const json_t *kwargs, struct pystr answer,
-                            const char *const names[4], json_t *metrics, struct error *e);
+ * names[0] all instructions strict, [1] a list of each strict, [2] all loose, [3] each loose. ERR_FORMAT: the
+ * document's "instruction_id_list" and "kwargs" have a fault. */
+enum status ifeval_verdicts(const json_t *doc, struct pystr answer, const char *const names[4],
+                            json_t *metrics, struct error *e);
 
 #endif

@@ -4,22 +4,9 @@
 
 #include <stdio.h>
 
-/* The document is the row with "answer" taken from its solution. */
 static json_t *convert(const json_t *raw, void *arg, const char **fault) {
     (void)arg;
-    static const char *const keys[] = {"problem", "solution", NULL};
-    struct pystr boxed;
-    if (!doc_has_texts(raw, keys)) {
-        *fault = "expected the texts \"problem\" and \"solution\"";
-        return NULL;
-    }
-    if (!math_boxed(doc_text(raw, "solution"), &boxed)) {
-        *fault = "the solution has no \\boxed{answer}";
-        return NULL;
-    }
-    json_t *doc = json_copy((json_t *)raw);
-    json_object_set_new(doc, "answer", json_stringn(boxed.s, boxed.n));
-    return doc;
+    return math_document(raw, fault);
 }
 
 static enum status read_rows(const struct task *t, const char *dir, int shots, struct rows *out,
@@ -38,16 +25,10 @@ static void text(const struct task *t, const json_t *doc, struct buffer *out) {
     buffer_text(out, "\nAnswer:");
 }
 
-static void target(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    math_target(doc_text(doc, "answer"), out);
-}
-
 static enum status judge(const struct task *t, const json_t *doc, struct pystr answer, json_t *metrics,
                          struct error *e) {
     struct pystr gold;
-    if (!math_boxed(doc_text(doc, "solution"), &gold))
-        return fail(e, ERR_FORMAT, "%s: the document's solution has no \\boxed{answer}", t->name);
+    TRY(math_gold(t, doc, &gold, e));
     int equal = math_equal_text(math_between_dollars(answer), gold);
     json_object_set_new(metrics, "exact_match", json_integer(equal));
     return OK;
@@ -57,7 +38,7 @@ static const struct qa qa = {
     .read = read_rows,
     .shared_pool = 1,
     .text = text,
-    .target = target,
+    .target = math_document_target,
     .judge = judge,
     .gen_kwargs = "{\"until\": [\"Problem:\"], \"do_sample\": false, \"temperature\": 0.0}",
 };

@@ -36,20 +36,14 @@ static const struct {
 
 static json_t *convert(const json_t *raw, void *arg, const char **fault) {
     const struct task *t = arg;
-    static const char *const keys[] = {"problem", "solution", NULL};
-    struct pystr boxed;
-    if (!doc_has_texts(raw, keys)) {
-        *fault = "expected the texts \"problem\" and \"solution\"";
+    static const char *const keys[] = {"level", NULL};
+    if (t->variant == LEVEL5 && !doc_has_texts(raw, keys)) {
+        *fault = "expected the text \"level\"";
         return NULL;
     }
+    /* Of other levels: not malformed, just not asked. */
     if (t->variant == LEVEL5 && !pystr_is(doc_text(raw, "level"), "Level 5")) return NULL;
-    if (!math_boxed(doc_text(raw, "solution"), &boxed)) {
-        *fault = "the solution has no \\boxed{answer}";
-        return NULL;
-    }
-    json_t *doc = json_copy((json_t *)raw);
-    json_object_set_new(doc, "answer", json_stringn(boxed.s, boxed.n));
-    return doc;
+    return math_document(raw, fault);
 }
 
 static enum status read_rows(const struct task *t, const char *dir, int shots, struct rows *out,
@@ -73,11 +67,6 @@ static void text(const struct task *t, const json_t *doc, struct buffer *out) {
     buffer_text(out, "\n\nSolution:");
 }
 
-static void target(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    math_target(doc_text(doc, "answer"), out);
-}
-
 static void worked(const struct task *t, const json_t *doc, struct buffer *out) {
     (void)t;
     pystr_put(out, doc_text(doc, "solution"));
@@ -86,8 +75,7 @@ static void worked(const struct task *t, const json_t *doc, struct buffer *out) 
 static enum status judge(const struct task *t, const json_t *doc, struct pystr answer, json_t *metrics,
                          struct error *e) {
     struct pystr gold;
-    if (!math_boxed(doc_text(doc, "solution"), &gold))
-        return fail(e, ERR_FORMAT, "%s: the document's solution has no \\boxed{answer}", t->name);
+    TRY(math_gold(t, doc, &gold, e));
     json_object_set_new(metrics, "numeric_equiv", json_integer(numeric_equiv(numeric_answer(answer), gold)));
     return OK;
 }
@@ -96,7 +84,7 @@ static const struct qa qa = {
     .read = read_rows,
     .sampler = SAMPLER_FIRST_N,
     .text = text,
-    .target = target,
+    .target = math_document_target,
     .answer = worked,
     .judge = judge,
     .gen_kwargs =

@@ -12,6 +12,7 @@ enum { TURNS = 3, PER_TURN = 4 };
 enum { KEY, LANGUAGE, PROMPT, IDS = PROMPT + TURNS, KWARGS = IDS + TURNS, COLUMNS = KWARGS + TURNS };
 struct columns {
     int known;
+    size_t n; /* of the first row */
     size_t at[COLUMNS];
 };
 
@@ -29,6 +30,7 @@ static const char *const names[COLUMNS] = {"key",
 
 static void read_names(const json_t *row, struct columns *c, const char **fault) {
     c->known = 1;
+    c->n = json_array_size(row);
     for (int i = 0; i < COLUMNS; i++) {
         size_t k = 0;
         while (k < json_array_size(row) && strcmp(json_string_value(json_array_get(row, k)), names[i]) != 0)
@@ -78,11 +80,10 @@ static json_t *convert(const json_t *raw, void *arg, const char **fault) {
         read_names(raw, c, fault);
         return NULL;
     }
-    for (int i = 0; i < COLUMNS; i++)
-        if (c->at[i] >= json_array_size(raw)) {
-            *fault = "fewer cells than the first row has names";
-            return NULL;
-        }
+    if (json_array_size(raw) != c->n) {
+        *fault = "another number of cells than the first row has names";
+        return NULL;
+    }
     const char *language = json_string_value(json_array_get(raw, c->at[LANGUAGE]));
     if (language && strcmp(language, "English") != 0) return NULL;
     json_t *turns = json_array();
@@ -115,18 +116,12 @@ static void text(const struct task *t, const json_t *doc, struct buffer *out) {
     pystr_put(out, doc_text(turn_of(doc, 0), "prompt"));
 }
 
-static void target(const struct task *t, const json_t *doc, struct buffer *out) {
-    (void)t;
-    (void)doc;
-    buffer_text(out, "0");
-}
-
 static const struct qa qa = {
     .read = read_rows,
     .shared_pool = 1,
     .fixed_shots = 1,
     .text = text,
-    .target = target,
+    .target = zero_target,
     .gen_kwargs =
         "{\"until\": [], \"do_sample\": true, \"temperature\": 0.6, \"top_p\": 0.9, \"max_gen_toks\": 1024}",
 };
@@ -148,8 +143,7 @@ static enum status next(struct task_data *d, int doc_id, struct item *item, int 
     const json_t *follows = turn_of(item->doc, turn + 1);
     *more = follows != NULL;
     if (!follows) return OK;
-    json_t *said =
-        json_pack("{s:s,s:o}", "role", "assistant", "content", json_stringn(r->n ? r->text : "", r->n));
+    json_t *said = json_pack("{s:s,s:o}", "role", "assistant", "content", answer_text(r));
     json_t *asked = json_pack("{s:s,s:O}", "role", "user", "content", json_object_get(follows, "prompt"));
     /* Both are stolen, also when they are NULL, which fails. */
     int bad = json_array_append_new(item->messages, said) | json_array_append_new(item->messages, asked);
@@ -175,15 +169,11 @@ static enum status score(const struct task *t, const json_t *doc, const char *un
     json_t *answers = json_array();
     out->metrics = json_object();
     for (int i = 0; i < turns; i++) {
-        const json_t *turn = turn_of(doc, i), *ids = json_object_get(turn, "instruction_id_list");
-        const json_t *kwargs = json_object_get(turn, "kwargs");
-        const char *fault = ifeval_list_fault(ids, kwargs);
-        enum status status = fault || !r[i].text
-                                 ? fail(e, ERR_FORMAT, "the document: %s", fault ? fault : "no answer")
-                                 : ifeval_verdicts(ids, kwargs, (struct pystr){r[i].text, r[i].n},
-                                                   metric_names[i], out->metrics, e);
+        enum status status = r[i].text ? ifeval_verdicts(turn_of(doc, i), (struct pystr){r[i].text, r[i].n},
+                                                         metric_names[i], out->metrics, e)
+                                       : fail(e, ERR_FORMAT, "the document: no answer");
         if (status != OK) return json_decref(answers), status;
-        json_array_append_new(answers, json_stringn(r[i].n ? r[i].text : "", r[i].n));
+        json_array_append_new(answers, answer_text(&r[i]));
     }
     out->filtered = answers; /* all turns; a response of its own would be the first */
     return OK;

@@ -21,6 +21,21 @@ extern const struct filter gsm_filters[]; /* eval/tasks/gsm8k.c: "#### N", and F
 /* "Question: ...\nAnswer:" of the field "question"; the field itself. */
 void gsm_text(const struct task *t, const json_t *doc, struct buffer *out);
 
+/* The field "prompt" as it is; "0", which is lm-eval's target where there is none; nothing. */
+void prompt_text(const struct task *t, const json_t *doc, struct buffer *out);
+void zero_target(const struct task *t, const json_t *doc, struct buffer *out);
+void no_target(const struct task *t, const json_t *doc, struct buffer *out);
+
+/* A model's answer as JSON; NULL: it is not UTF-8. */
+json_t *answer_text(const struct response *r);
+
+/* MATH's rows {"problem", "solution"}: a new document with "answer", taken from the solution; NULL and the
+ * fault. */
+json_t *math_document(const json_t *raw, const char **fault);
+void math_document_target(const struct task *t, const json_t *doc, struct buffer *out);
+/* The solution's answer, of documents from anybody's hand. */
+enum status math_gold(const struct task *t, const json_t *doc, struct pystr *out, struct error *e);
+
 /* The 57 subjects of MMLU, in alphabetical order (eval/tasks/mmlu.c). */
 enum { MMLU_SUBJECTS = 57 };
 struct mmlu_subject {

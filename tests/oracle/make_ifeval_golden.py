@@ -10,6 +10,7 @@ is not used: number_sentences is left out, and words are split without splitting
 import gzip
 import json
 import os
+import random
 import sys
 
 import langdetect
@@ -50,6 +51,7 @@ def main():
         with open(os.path.join(out, f"ifeval_{which}.jsonl"), "w", encoding="utf-8") as f:
             for doc in docs[: 120 if which == "real" else None]:
                 digits = ["" for _ in doc["kwargs"]]
+                random.seed(doc["key"])  # lm-eval draws a letter where a document names none
                 for template in answers:
                     result = utils.process_results(doc, [filled(template, doc)])
                     pairs = zip(result["inst_level_strict_acc"], result["inst_level_loose_acc"])

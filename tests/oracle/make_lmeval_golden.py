@@ -8,6 +8,7 @@ that is built here from local files. Usage (see run.sh):
 OUT is tests/fixtures/lmeval: its folder own/ holds documents written for these tests, answers.json the answers that
 are scored. own.jsonl is written there: per task and way of asking, hashes of the prompts, and the scores. With DATA, a
 folder as for `lfm2 eval --data`, real.jsonl gets the same of the first real documents: hashes and digests only.
+make_lmeval_samples.py uses this file's data sets and answers.
 """
 
 import copy
@@ -24,6 +25,7 @@ import tarfile
 import datasets
 import lm_eval.api.task as lmtask
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import hash_string
 
 ROOT = None  # the data folder in use
 
@@ -184,8 +186,8 @@ def plans(which):
     three = [(0, "plain"), (5, "plain"), (5, "chat"), (5, "single")]
     out = []
     for i, s in enumerate(subjects):
-        out.append((f"mmlu_{s}", three if i < 2 or own else [(5, "plain")], 40))
-        out.append((f"mmlu_{s}_generative", [(0, "plain"), (5, "chat")] if i < 2 or own else [(5, "plain")], 10))
+        out.append((f"mmlu_{s}", three if i < 2 or own else [(5, "plain")], 100 if own else 40))
+        out.append((f"mmlu_{s}_generative", [(0, "plain"), (5, "chat")] if i < 2 or own else [(5, "plain")], 100 if own else 10))
         for code in ("de_de", "ja_jp") if own else ():
             out.append((f"mmmlu_{code}_{s}", [(0, "plain"), (2, "plain"), (2, "chat")], 100))
     for c in ("biology business chemistry computer_science economics engineering health history law math other "
@@ -196,9 +198,10 @@ def plans(which):
         out.append((name, [(shots, "plain"), (2, "plain"), (shots, "chat")] + single, 200 if name == "gsm8k" else 100))
     for name in ("gsm_plus_mini", "gsm_plus"):
         out.append((name, [(5, "plain"), (8, "plain"), (5, "chat")], 100))
-    for kind in ("direct", "native_cot", "en_cot") if own else ("direct",):
+    for kind in ("direct", "native_cot", "en_cot"):
         for code in "bn de en es fr ja ru sw te th zh".split():
-            out.append((f"mgsm_{kind}_{code}", [(0, "plain"), (8, "plain"), (3, "chat")], 100))
+            ways = [(0, "plain"), (8, "plain"), (3, "chat")] if own or kind == "direct" else [(8, "plain")]
+            out.append((f"mgsm_{kind}_{code}", ways, 100))
     out.append(("hendrycks_math500", [(0, "plain"), (0, "chat")], 150))
     for part in ("diamond",):
         for way in "zeroshot n_shot generative_n_shot cot_zeroshot cot_n_shot".split():
@@ -283,6 +286,8 @@ def run_task(name, task, ways, limit, templates, own):
             digest("\0".join([i[0].args[0]] + [x.args[1] for x in i if task.OUTPUT_TYPE == "multiple_choice"]))[:12]
             for i in by_doc.values()
         )
+        # What lm-eval logs as prompt_hash, of all documents.
+        line["prompt_hashes"] = digest("".join(hash_string(i[0].args[0]) for i in by_doc.values()))
         line["targets"] = "".join(digest(str(task.doc_to_target(i[0].doc)))[:4] for i in by_doc.values())
         if first:
             scored = [score_document(name, task, i, templates) for i in by_doc.values()]
@@ -296,15 +301,19 @@ def run_task(name, task, ways, limit, templates, own):
         yield line
 
 
-def main():
+def use_data(root):
     global ROOT
+    ROOT = root
+
+
+def main():
     out = sys.argv[1]
     templates = json.load(open(os.path.join(out, "answers.json"), encoding="utf-8"))
     manager = TaskManager()
     for which, root in (("own", os.path.join(out, "own")), ("real", sys.argv[2] if len(sys.argv) > 2 else None)):
         if root is None:
             continue
-        ROOT = root
+        use_data(root)
         with open(os.path.join(out, which + ".jsonl"), "w", encoding="utf-8") as f:
             for name, ways, limit in plans(which):
                 try:
@@ -316,4 +325,5 @@ def main():
                     print(which, line["task"], line["shots"], line["way"], len(line["prompts"]) // 12, flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
