@@ -18,32 +18,12 @@
 #include <string.h>
 
 #include "data/quant.h"
+#include "data/quant_fit.h"
 
 enum { BLOCK = 256 };
 
 static float load_f16(const uint8_t *p) {
     return f16_to_f32((uint16_t)(p[0] | p[1] << 8));
-}
-
-static void store_f16(uint8_t *p, float f) {
-    uint16_t h = f32_to_f16(f);
-    p[0] = (uint8_t)(h & 0xff);
-    p[1] = (uint8_t)(h >> 8);
-}
-
-static int clamp(int v, int low, int high) {
-    return v < low ? low : v > high ? high : v;
-}
-
-/* 1.5 * 2^23 has a unit of 1, so adding it to |v| < 2^22 rounds to the nearest integer, ties to even. */
-#define TO_INTEGER 12582912.0f
-
-/* Larger values and NaN give some integer, which callers clamp. */
-static int round_even(float v) {
-    float shifted = v + TO_INTEGER;
-    uint32_t u;
-    memcpy(&u, &shifted, sizeof u);
-    return (int)(u & 0x7fffff) - 0x400000;
 }
 
 /* The eight 6-bit scales and offsets of Q4_K and Q5_K: bytes 0-3 hold scales 0-3, bytes 4-7 offsets 0-3,
@@ -136,7 +116,7 @@ static float fit_signed(const float *x, uint8_t *code) {
     for (int i = 0; i < 16; i++) {
         float weight = x[i] * x[i], weighted = weight * x[i];
         for (int t = 0; t < TRIALS; t++) {
-            float q = inverse[t] * x[i] + TO_INTEGER - TO_INTEGER;
+            float q = inverse[t] * x[i] + QUANT_TO_INTEGER - QUANT_TO_INTEGER;
             q = q > -32 ? q : -32;
             q = q < 31 ? q : 31;
             xq[t] += weighted * q;
@@ -151,7 +131,8 @@ static float fit_signed(const float *x, uint8_t *code) {
         scale = xq[t] / qq[t];
         best = scale * xq[t];
     }
-    for (int i = 0; i < 16; i++) code[i] = (uint8_t)(clamp(round_even(inverse[winner] * x[i]), -32, 31) + 32);
+    for (int i = 0; i < 16; i++)
+        code[i] = (uint8_t)(quant_clamp(quant_round(inverse[winner] * x[i]), -32, 31) + 32);
     return scale;
 }
 
@@ -178,89 +159,23 @@ void quantize_q6_k(const float *src, uint8_t *out, int64_t n) {
         memset(out, 0, 210);
         if (fabsf(extreme) < 1e-15f) continue;
         float inverse = -128.0f / extreme;
-        store_f16(out + 208, 1 / inverse);
+        quant_store_f16(out + 208, 1 / inverse);
         float d = load_f16(out + 208);
         for (int g = 0; g < 16; g++) {
-            int s = round_even(inverse * scale[g]);
+            int s = quant_round(inverse * scale[g]);
             int8_t stored = (int8_t)(s > 127 ? 127 : s);
             out[192 + g] = (uint8_t)stored;
             float group_d = d * stored;
             if (group_d == 0) continue; /* the codes of the search stay */
             for (int i = 16 * g; i < 16 * g + 16; i++)
-                code[i] = (uint8_t)(clamp(round_even(src[i] / group_d), -32, 31) + 32);
+                code[i] = (uint8_t)(quant_clamp(quant_round(src[i] / group_d), -32, 31) + 32);
         }
         pack_q6_k(code, out);
     }
 }
 
-/* What the search of Q4_K and Q5_K tries: codes 0..max, scales (first + 0.1*t + max) / range for t =
- * 0..steps. */
-struct search {
-    int max;
-    float first;
-    int steps;
-};
-
-static float weighted_error(const float *x, const float *weight, const uint8_t *code, float scale,
-                            float min) {
-    float sum = 0;
-    for (int i = 0; i < 32; i++) {
-        float diff = scale * (float)code[i] + min - x[i];
-        sum += weight[i] * (diff * diff);
-    }
-    return sum;
-}
-
-/* Fits x ~ scale * code - *offset for 32 weights with scale >= 0 and *offset >= 0. */
-static float fit_offset(struct search s, const float *x, const float *weight, uint8_t *code, float *offset) {
-    float min = x[0], max = x[0], sum_w = weight[0], sum_x = weight[0] * x[0];
-    for (int i = 1; i < 32; i++) {
-        if (x[i] < min) min = x[i];
-        if (x[i] > max) max = x[i];
-        sum_w += weight[i];
-        sum_x += weight[i] * x[i];
-    }
-    if (min > 0) min = 0;
-    *offset = -min;
-    memset(code, 0, 32);
-    if (max == min) return 0;
-    float inverse = (float)s.max / (max - min), scale = 1 / inverse;
-    for (int i = 0; i < 32; i++) code[i] = (uint8_t)clamp(round_even(inverse * (x[i] - min)), 0, s.max);
-    float best = weighted_error(x, weight, code, scale, min);
-    for (int t = 0; t <= s.steps; t++) {
-        /* ggml measures the range from the best minimum so far, which moves as better fits are found. */
-        inverse = (s.first + 0.1f * (float)t + (float)s.max) / (max - min);
-        uint8_t trial[32];
-        float sum_q = 0, sum_qq = 0, sum_xq = 0;
-        for (int i = 0; i < 32; i++) {
-            int q = clamp(round_even(inverse * (x[i] - min)), 0, s.max);
-            float wq = weight[i] * (float)q;
-            trial[i] = (uint8_t)q;
-            sum_q += wq;
-            sum_qq += wq * (float)q;
-            sum_xq += wq * x[i];
-        }
-        float det = sum_w * sum_qq - sum_q * sum_q;
-        if (!(det > 0)) continue;
-        float trial_scale = (sum_w * sum_xq - sum_x * sum_q) / det;
-        float trial_min = (sum_qq * sum_x - sum_q * sum_xq) / det;
-        if (trial_min > 0) {
-            trial_min = 0;
-            trial_scale = sum_xq / sum_qq;
-        }
-        float error = weighted_error(x, weight, trial, trial_scale, trial_min);
-        if (!(error < best)) continue;
-        memcpy(code, trial, sizeof trial);
-        best = error;
-        scale = trial_scale;
-        min = trial_min;
-    }
-    *offset = -min;
-    return scale;
-}
-
 /* The part that Q4_K and Q5_K share: fills the 16 bytes of scales and the 256 codes. */
-static void quantize_offset_block(struct search s, const float *src, uint8_t *out, uint8_t *code) {
+static void quantize_offset_block(struct quant_search s, const float *src, uint8_t *out, uint8_t *code) {
     float scale[8], offset[8], max_scale = 0, max_offset = 0;
     for (int g = 0; g < 8; g++) {
         const float *x = src + 32 * g;
@@ -268,7 +183,7 @@ static void quantize_offset_block(struct search s, const float *src, uint8_t *ou
         for (int i = 0; i < 32; i++) squares += x[i] * x[i];
         float rms = sqrtf(squares / 32);
         for (int i = 0; i < 32; i++) weight[i] = rms + fabsf(x[i]);
-        scale[g] = fit_offset(s, x, weight, code + 32 * g, &offset[g]);
+        scale[g] = quant_fit_offset(s, x, weight, code + 32 * g, &offset[g]);
         if (scale[g] > max_scale) max_scale = scale[g];
         if (offset[g] > max_offset) max_offset = offset[g];
     }
@@ -276,26 +191,26 @@ static void quantize_offset_block(struct search s, const float *src, uint8_t *ou
     float inverse_offset = max_offset > 0 ? 63.0f / max_offset : 0;
     uint8_t small_scale[8], small_offset[8];
     for (int g = 0; g < 8; g++) {
-        uint8_t a = (uint8_t)round_even(inverse_scale * scale[g]);
-        uint8_t b = (uint8_t)round_even(inverse_offset * offset[g]);
+        uint8_t a = (uint8_t)quant_round(inverse_scale * scale[g]);
+        uint8_t b = (uint8_t)quant_round(inverse_offset * offset[g]);
         small_scale[g] = a > 63 ? 63 : a;
         small_offset[g] = b > 63 ? 63 : b;
     }
-    store_f16(out, max_scale / 63.0f);
-    store_f16(out + 2, max_offset / 63.0f);
+    quant_store_f16(out, max_scale / 63.0f);
+    quant_store_f16(out + 2, max_offset / 63.0f);
     pack_scales(small_scale, small_offset, out + 4);
     for (int g = 0; g < 8; g++) {
         float d = load_f16(out) * small_scale[g], m = load_f16(out + 2) * small_offset[g];
         if (d == 0) continue; /* the codes of the search stay */
         for (int i = 32 * g; i < 32 * g + 32; i++)
-            code[i] = (uint8_t)clamp(round_even((src[i] + m) / d), 0, s.max);
+            code[i] = (uint8_t)quant_clamp(quant_round((src[i] + m) / d), 0, s.max);
     }
 }
 
 void quantize_q4_k(const float *src, uint8_t *out, int64_t n) {
     for (int64_t b = 0; b < n / BLOCK; b++, src += BLOCK, out += 144) {
         uint8_t code[BLOCK];
-        quantize_offset_block((struct search){15, -1.0f, 20}, src, out, code);
+        quantize_offset_block((struct quant_search){15, -1.0f, 0.1f, 20}, src, out, code);
         for (int p = 0; p < 4; p++)
             for (int i = 0; i < 32; i++)
                 out[16 + 32 * p + i] = (uint8_t)(code[64 * p + i] | code[64 * p + 32 + i] << 4);
@@ -305,7 +220,7 @@ void quantize_q4_k(const float *src, uint8_t *out, int64_t n) {
 void quantize_q5_k(const float *src, uint8_t *out, int64_t n) {
     for (int64_t b = 0; b < n / BLOCK; b++, src += BLOCK, out += 176) {
         uint8_t code[BLOCK], *fifth = out + 16;
-        quantize_offset_block((struct search){31, -0.5f, 15}, src, out, code);
+        quantize_offset_block((struct quant_search){31, -0.5f, 0.1f, 15}, src, out, code);
         memset(fifth, 0, 32);
         for (int p = 0; p < 4; p++)
             for (int i = 0; i < 32; i++) {

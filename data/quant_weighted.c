@@ -5,25 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "data/quant_fit.h"
+
 enum { BLOCK = 32 };
-
-static int clamp(int v, int low, int high) {
-    return v < low ? low : v > high ? high : v;
-}
-
-/* To the nearest, ties to even; 1.5 * 2^23 has a unit of 1. Larger values and NaN give some integer. */
-static int round_even(float v) {
-    float shifted = v + 12582912.0f;
-    uint32_t u;
-    memcpy(&u, &shifted, sizeof u);
-    return (int)(u & 0x7fffff) - 0x400000;
-}
-
-static void store_f16(uint8_t *p, float f) {
-    uint16_t h = f32_to_f16(f);
-    p[0] = (uint8_t)(h & 0xff);
-    p[1] = (uint8_t)(h >> 8);
-}
 
 /* A column that sees large inputs counts by them; a weight that is large itself by its size, the more so the
  * more it stands out of its row. */
@@ -38,7 +22,7 @@ struct sums {
 static struct sums try_signed(const float *x, const float *weight, float inverse, int *code) {
     struct sums s = {0, 0};
     for (int i = 0; i < BLOCK; i++) {
-        code[i] = clamp(round_even(inverse * x[i]), -8, 7);
+        code[i] = quant_clamp(quant_round(inverse * x[i]), -8, 7);
         s.xq += weight[i] * x[i] * (float)code[i];
         s.qq += weight[i] * (float)code[i] * (float)code[i];
     }
@@ -69,60 +53,6 @@ static float fit_signed(const float *x, const float *weight, int *code) {
     return scale;
 }
 
-static float weighted_error(const float *x, const float *weight, const int *code, float scale, float min) {
-    float sum = 0;
-    for (int i = 0; i < BLOCK; i++) {
-        float diff = scale * (float)code[i] + min - x[i];
-        sum += weight[i] * (diff * diff);
-    }
-    return sum;
-}
-
-/* Returns the scale of x ~ scale * code + *low, with codes 0..15 and *low <= 0. */
-static float fit_offset(const float *x, const float *weight, int *code, float *low) {
-    float min = x[0], max = x[0], sum_w = weight[0], sum_x = weight[0] * x[0];
-    for (int i = 1; i < BLOCK; i++) {
-        min = x[i] < min ? x[i] : min;
-        max = x[i] > max ? x[i] : max;
-        sum_w += weight[i];
-        sum_x += weight[i] * x[i];
-    }
-    min = min > 0 ? 0 : min;
-    *low = min;
-    memset(code, 0, BLOCK * sizeof *code);
-    if (max <= min) return 0;
-    float inverse = 15.0f / (max - min), scale = 1 / inverse;
-    for (int i = 0; i < BLOCK; i++) code[i] = clamp(round_even(inverse * (x[i] - min)), 0, 15);
-    float best = weighted_error(x, weight, code, scale, min);
-    for (int t = 0; t <= 36; t++) {
-        int trial[BLOCK];
-        float sum_q = 0, sum_qq = 0, sum_xq = 0;
-        inverse = (-0.9f + 0.05f * (float)t + 15.0f) / (max - min); /* min: the best so far, as in ggml */
-        for (int i = 0; i < BLOCK; i++) {
-            trial[i] = clamp(round_even(inverse * (x[i] - min)), 0, 15);
-            float wq = weight[i] * (float)trial[i];
-            sum_q += wq;
-            sum_qq += wq * (float)trial[i];
-            sum_xq += wq * x[i];
-        }
-        float det = sum_w * sum_qq - sum_q * sum_q;
-        if (!(det > 0)) continue;
-        float trial_scale = (sum_w * sum_xq - sum_x * sum_q) / det;
-        float trial_min = (sum_qq * sum_x - sum_q * sum_xq) / det;
-        if (trial_min > 0) {
-            trial_min = 0;
-            trial_scale = sum_xq / sum_qq;
-        }
-        float error = weighted_error(x, weight, trial, trial_scale, trial_min);
-        if (!(error < best)) continue;
-        memcpy(code, trial, sizeof trial);
-        best = error;
-        scale = trial_scale;
-        *low = min = trial_min;
-    }
-    return scale;
-}
-
 static float mean_square(const float *x, int64_t n) {
     float sum = 0;
     for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
@@ -137,18 +67,21 @@ static void store_nibbles(const int *code, int shift, uint8_t *out) {
 int quantize_row_weighted(enum tensor_type type, const float *src, const float *weights, void *out,
                           int64_t n) {
     if (!weights || (type != TYPE_Q4_0 && type != TYPE_Q4_1)) return quantize_row(type, src, out, n);
-    float square = mean_square(src, n), weight[BLOCK], low;
+    float square = mean_square(src, n), weight[BLOCK], offset;
     int code[BLOCK];
+    uint8_t small[BLOCK];
     uint8_t *to = out;
     for (int64_t b = 0; b < n; b += BLOCK) {
         importance(src + b, weights + b, square, weight);
         if (type == TYPE_Q4_0) {
-            store_f16(to, fit_signed(src + b, weight, code));
+            quant_store_f16(to, fit_signed(src + b, weight, code));
             store_nibbles(code, 8, to + 2);
             to += 18;
         } else {
-            store_f16(to, fit_offset(src + b, weight, code, &low));
-            store_f16(to + 2, low);
+            quant_store_f16(to, quant_fit_offset((struct quant_search){15, -0.9f, 0.05f, 36}, src + b, weight,
+                                                 small, &offset));
+            quant_store_f16(to + 2, -offset);
+            for (int i = 0; i < BLOCK; i++) code[i] = small[i];
             store_nibbles(code, 0, to + 4);
             to += 20;
         }
