@@ -45,7 +45,7 @@ KILLS        ?= 50
 QUALITY_MODEL ?= data/tiny
 QUALITY_TEXT  ?= data/tiny/heldout.txt
 QUESTIONS     ?= data/tiny
-CHUNKS        ?= -1
+CHUNKS        ?= 100
 LIMIT         ?= 0
 
 # And `make evals`: the folder with gsm8k/ and mmlu/ as published; empty: only the questions that are here.
@@ -86,7 +86,7 @@ limits: lfm2 ## measure this machine's read bandwidth and arithmetic peaks
 parity: lfm2 ## compare the engines on MODEL and BESIDE, made when missing
 	@sh bench/chart.sh --parity '$(MODELS)' '$(MODEL)' '$(BESIDE)'
 
-quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUALITY_TEXT=, CHUNKS=-1, LIMIT=0), then the pages
+quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUALITY_TEXT=, CHUNKS=100, LIMIT=0), then the pages
 	@sh bench/quality.sh '$(QUALITY_MODEL)' '$(QUALITY_TEXT)' '$(QUESTIONS)' '$(CHUNKS)' '$(LIMIT)'
 
 evals: lfm2 ## scores of the trained model, its own questions and 770 of DATA=, on both engines, then the pages
