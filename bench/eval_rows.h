@@ -11,7 +11,8 @@
 
 /* One run: what it asked, and what it took. */
 struct eval_run_row {
-    char model[64], recipe[16], engine[16]; /* model: its model_row's */
+    char model[64], recipe[16]; /* of its model_row */
+    char engine[32];            /* "reference", "optimized", "optimized avx2 kv-q8_0" */
     char weights[17];  /* some bytes of every layer, hashed: two checkpoints can have equal headers */
     char protocol[16]; /* "lm-eval", "card" */
     char tasks[256];   /* as asked for */
@@ -27,7 +28,7 @@ struct eval_run_row {
 
 /* One score of one run: of a task or of a group of tasks, under one filter, by one metric. */
 struct eval_row {
-    char model[64], recipe[16], engine[16], protocol[16];
+    char model[64], recipe[16], engine[32], protocol[16];
     char suite[32];  /* "mmlu" */
     char task[64];   /* or group */
     char parent[64]; /* the group of this run that it belongs to; "" at the top */

@@ -38,7 +38,9 @@ static struct eval_run_row run_row(const struct results *r, const struct model_r
     };
     COPY(row.model, model->name);
     COPY(row.recipe, model->recipe);
-    COPY(row.engine, run->options.lm.engine);
+    const struct lm_options *o = &run->options.lm;
+    snprintf(row.engine, sizeof row.engine, "%s%s%s%s", o->engine, o->isa ? " " : "", o->isa ? o->isa : "",
+             o->kv_type == KV_Q8 ? " kv-q8_0" : "");
     COPY(row.weights, text_of(header, "model_sample"));
     COPY(row.protocol, text_of(header, "protocol"));
     COPY(row.tasks, tasks);
