@@ -54,7 +54,7 @@ struct engine_options {
     int max_batch;        /* tokens computed at once; 0: the engine's default. feed() splits longer input */
     unsigned cpu_mask;    /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
     const char *packed;   /* optimized: a file written by pack() for this model; NULL: pack at open */
-    enum kv_type kv_type; /* optimized; the reference engine refuses Q8, as it does a packed file */
+    enum kv_type kv_type; /* optimized only: one set of options goes to both engines when they are compared */
     int no_pin;           /* 1: do not pin threads to CPUs */
     tap_fn *tap;          /* NULL: none. Timing runs leave it NULL */
     void *tap_arg;

@@ -461,9 +461,6 @@ static enum status open_session(struct session **out, const struct model *m, con
     if (o->packed)
         return fail(e, ERR_ARG, "%s: the reference engine takes no packed file (expected --engine optimized)",
                     o->packed);
-    if (o->kv_type != KV_F16)
-        return fail(e, ERR_ARG,
-                    "reference engine: keys and values are float32 (expected no other type for them)");
     struct session *s = calloc(1, sizeof *s);
     if (!s) return fail(e, ERR_MEMORY, "reference engine: out of memory");
     s->model = m;
