@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # lfm2: `make help` lists the targets. Needs the packages of `make deps`.
 BUILD   ?= build
 ifeq ($(origin CC),default)

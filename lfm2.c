@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lfm2: the command. A table of subcommands, nothing else. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that building, testing and charting need; with "dev" also the tools that only
 # developers need. Says what it installs, and does nothing, not even `apt-get update`, when all is there.
 # Needs no make, so that it works on a machine with nothing but git and a shell.

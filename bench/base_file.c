@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* base_file: llama-perplexity's files of log-probabilities. */
 #include "bench/base_file.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* base_file: what a model says about every scored token of a text, in the file format of llama-perplexity
  * (--kl-divergence-base), both ways: "_logits_", int32 n_ctx, n_vocab, n_chunks, the int32 ids of all chunks,
  * then for each scored position float scale, float lowest and n_vocab (made even) 16-bit codes of

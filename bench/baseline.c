@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* baseline: names, hosts and the way through the records. */
 #include "bench/baseline.h"
 

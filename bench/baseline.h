@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* baseline: runs kept under a name to compare later ones with. A baseline is an ordinary record (kinds
  * "bench" and "kernels") with all samples, the attributes `baseline`, `host` and `host_text`, and a table
  * `noise`. Its file is FOLDER/NAME-HOST.h5, HOST being 16 digits of the host's fingerprint: timings of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chain: three runs kept whole, three comparisons. */
 #include "bench/chain.h"
 

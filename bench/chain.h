@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chain: where the distance between a model and its quantised, optimised form comes from. Three runs over the
  * same ids, the first two on the reference engine: the original weights, the quantised weights as they
  * dequantise, and the quantised weights on the optimized engine. Neighbours differ in one thing each. */

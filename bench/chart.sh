@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # The main job, from models to pages: makes the models where they are missing, measures the machine's limits, proves
 # that both engines agree, measures speed, and draws RESULTS.md and plots/ from the record of this very run. Checks
 # memory and disk before it starts. With --parity only the models are made and compared.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat_turns: lines to turns, a file to tools, calls to lines. */
 #include "bench/chat_turns.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat_turns: what `lfm2 chat` reads: turns from standard input, tools from a file; and how it shows calls.
  */
 #ifndef BENCH_CHAT_TURNS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* child: fork, exec, read a pipe, wait. */
 #include "bench/child.h"
 

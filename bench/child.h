@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* child: runs another program and keeps what it prints. */
 #ifndef BENCH_CHILD_H
 #define BENCH_CHILD_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* clock: the time of measurements. CLOCK_MONOTONIC_RAW is not slewed by NTP. */
 #ifndef BENCH_CLOCK_H
 #define BENCH_CLOCK_H

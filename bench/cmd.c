@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd: what the subcommands share. */
 #include "bench/cmd.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd: the subcommands of lfm2, one per file bench/cmd_NAME.c (evaluation ones: eval/cmd_NAME.c), and the few
  * things they share. Each gets argv with argv[0] = its own name and returns the process's exit code:
  * 0 done, 1 a check failed, 2 bad usage or bad input. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_bench: options, models, limits before and after, the timed run, output and record. */
 #include <limits.h>
 #include <sched.h>

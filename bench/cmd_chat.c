@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_chat: `lfm2 chat`, a conversation on the terminal or from a pipe, one turn per line. Keys and values
  * stay between turns: a turn feeds the end of the last answer and what is new. */
 #include <errno.h>

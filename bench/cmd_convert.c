@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_convert: `lfm2 quantize` and `lfm2 convert`, two command lines of one converter. */
 #include <limits.h>
 #include <sched.h>

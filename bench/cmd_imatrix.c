@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_imatrix: `lfm2 imatrix`, with llama-imatrix's flags and file. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_info: `lfm2 info MODEL`: what a model file holds, what one token of it costs, and which kernels this
  * CPU would run. Gathers the facts once, then prints them as Markdown or JSON. */
 #include <inttypes.h>

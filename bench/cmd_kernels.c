@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_kernels: `lfm2 kernels`: is every row of the kernel table right, and how fast is it? */
 #include <jansson.h>
 #include <math.h>

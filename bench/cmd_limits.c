@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_limits: measures this machine and prints a table; --record keeps it. */
 #include <jansson.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_logits: `lfm2 logits` runs one engine on given ids and stores what it computed. */
 #include <math.h>
 #include <stdint.h>

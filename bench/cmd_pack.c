@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_pack: `lfm2 pack` writes a model's weights in the optimized engine's layout, so that it starts at once.
  */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_parity: runs both engines on the same ids, prints how far apart they are, and judges it by the bounds.
  */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_perplexity: `lfm2 perplexity`, with llama-perplexity's definitions, flags and files. */
 #include <errno.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_quality: `lfm2 quality` prints and records a sweep. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_report: RESULTS.md and the figures from stored records, or a check that they are what the records say.
  */
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_run: `lfm2 run` continues a text. Standard output gets the new text and nothing else. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_synth: `lfm2 synth`, a model file with real shapes and seeded random weights. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_tokenize: `lfm2 tokenize` prints the token ids of a text, or the text of ids. */
 #include <errno.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare: noise, intervals and verdicts; nothing here measures. */
 #include "bench/compare.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare: is what was timed now faster or slower than then? The ratio of medians with a 95 % bootstrap
  * interval, and a verdict only where the whole interval lies beyond a threshold that comes from how much this
  * host differs from itself (A/A noise). "inconclusive" is an answer: neither difference nor equality is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare_print: a comparison as a table to read and as JSON. */
 #include <jansson.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cost: a roofline per test. */
 #include "bench/cost.h"
 

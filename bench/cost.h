@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cost: what a test must at least read and multiply, and how fast the measured machine could do that at best.
  */
 #ifndef BENCH_COST_H

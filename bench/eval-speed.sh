@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What evaluation gains from computing together: questions per second of 5-shot MMLU with and without the shared
 # examples, by turns, and decoding of 8 sequences against one. One model at a time, nothing else running. Keeps the
 # record and draws the pages.

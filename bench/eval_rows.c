@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* eval_rows: the fields of the stored evaluations. */
 #include "bench/eval_rows.h"
 

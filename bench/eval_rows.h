@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* eval_rows: evaluations as rows. `lfm2 eval --record` writes them, `lfm2 report` reads them.
  *
  *     kind "eval"     models (one), eval_run (one), eval

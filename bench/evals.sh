@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What the trained model of data/tiny/ answers: its own test sets, and where DATA has GSM8K and MMLU in their published
 # form 200 and 57 x 10 of those questions. Original weights and Q4_0 on the reference engine, Q4_0 on the optimized one,
 # compared question by question. Keeps the record and draws the pages. An interrupted call goes on where it was.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gauge: a child that waits on a socket, measures when asked, and ends when the socket does. */
 #include "bench/gauge.h"
 

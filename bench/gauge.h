@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gauge: the machine's limits beside a timed test. A machine that is shared has another memory bandwidth
  * every second; a limit measured minutes before says little about the test, one measured right before and
  * after it does. The measuring is done by a child process, so that its memory is not counted as the model's.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* generate: the loop, the text that is held back, and prompt lookup. */
 #include "bench/generate.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* generate: text from a model: prefill, then token by token until something ends the answer. Knows engines,
  * tokens and text; nothing of terminals, files or chat templates. */
 #ifndef BENCH_GENERATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ids: parsing "1,2,3". */
 #include "bench/ids.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ids: lists of token ids on the command line. */
 #ifndef BENCH_IDS_H
 #define BENCH_IDS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* importance: finds the sums of a matrix by the address of its data. */
 #include "bench/importance.h"
 

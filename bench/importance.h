@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* importance: which columns of a model's matrices matter, as the mean squares of their inputs while the
  * reference engine reads a text. What llama-imatrix collects: all matrices of the layers; experts by the
  * tokens that chose them. */

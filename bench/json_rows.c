@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* json_rows: walks the list of fields. */
 #include "bench/json_rows.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* json_rows: rows of any table (data/records.h) as an array of JSON objects, or as CSV with a header line. */
 #ifndef BENCH_JSON_ROWS_H
 #define BENCH_JSON_ROWS_H

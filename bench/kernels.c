@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels: walks the kernel table. An op's cases are prepared once and given to all of its rows. */
 #include "bench/kernels.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels: checks and times rows of the kernel table with the cases of tests/kernel_cases.h. Prints nothing
  * but the complaints handed to a callback; bench/cmd_kernels.c does the talking. */
 #ifndef BENCH_KERNELS_H

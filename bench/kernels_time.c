@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels_time: how fast the rows of the kernel table are. All rows of an op take turns on the same operands,
  * so that what disturbs the machine disturbs them alike; the clock runs around many calls, never around one
  * short one. */

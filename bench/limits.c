@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* limits: runs the loops of optimized/peak.h on a gang of pinned threads. */
 #include "bench/limits.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* limits: what this machine can do at best: read bandwidth from memory and multiply-accumulate peaks. The
  * speeds of models and kernels are shown as a share of these. Measured with pinned threads, each repetition
  * kept. */

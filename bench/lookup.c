@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lookup: generate() with and without proposals, from an empty session each time. */
 #include "bench/lookup.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lookup: prompt lookup timed against plain decoding of the same text, in turns. A kind of its own: how much
  * it gains depends on the text, so its rows never stand among those of bench/throughput.h. */
 #ifndef BENCH_LOOKUP_H

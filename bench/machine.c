@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* machine: reads /proc, /sys, git and the compiler's macros. What cannot be read is "unknown". */
 #include "bench/machine.h"
 

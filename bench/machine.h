@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* machine: what a result was measured on: the build, the CPU, the system, and whether it was quiet. */
 #ifndef BENCH_MACHINE_H
 #define BENCH_MACHINE_H

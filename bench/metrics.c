@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* metrics: how far one vector is from another. */
 #include "bench/metrics.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* metrics: how far one vector is from another. Pure functions of numbers, in double; no engine, no file. */
 #ifndef BENCH_METRICS_H
 #define BENCH_METRICS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* options: the table-driven command line of all subcommands. */
 #include "bench/options.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* options: one table of options gives parsing and --help. Accepts "-p 5", "--prompt 5", "--prompt=5";
  * single-dash names may be long ("-pg"), as in llama.cpp. */
 #ifndef BENCH_OPTIONS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* parity: runs both engines on the same ids and adds up their differences. What passes is decided in
  * parity_bounds.c; nothing here prints. */
 #include "bench/parity.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* parity: does one engine compute what the other computes? Both are fed the same ids (teacher forced): a
  * prefill and then single steps. Every tapped point of every layer is compared, and the logits of every
  * position.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* parity_bounds: what still counts as agreement, in one table with a reason for each number. */
 #include "bench/parity.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* parity_rows: a parity result as rows: made, stored, read back, printed. */
 #include "bench/parity_rows.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* parity_rows: a parity result as rows, which is how it is stored, printed and drawn. `lfm2 parity` and
  * `lfm2 report` print through the same functions, so that a table means the same in both. */
 #ifndef BENCH_PARITY_ROWS_H

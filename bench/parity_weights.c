@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* parity_weights: looks at every weight of a file for NaN and infinity. Taps see only what was computed: a
  * bad bias that both routers skip alike, or an expert that no token chose, would pass unseen. */
 #include <math.h>

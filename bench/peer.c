@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer: command lines for, and JSON from, a foreign llama-bench. */
 #include "bench/peer.h"
 

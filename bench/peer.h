@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peer: somebody else's llama-bench, or another build of lfm2, run on the same file with the same test, one
  * repetition per child process, so that it can be interleaved with ours. Knows llama.cpp's (-d for depth) and
  * ik_llama.cpp's

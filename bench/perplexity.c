@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* perplexity: the loop over windows. */
 #include "bench/perplexity.h"
 

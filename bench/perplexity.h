@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* perplexity: feeds a text to an engine in windows and scores what it said about each next token, by itself
  * and against what another model said. Prints nothing. */
 #ifndef BENCH_PERPLEXITY_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plan: lists, ranges and presets. */
 #include "bench/plan.h"
 

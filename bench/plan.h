@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* plan: what `lfm2 bench` is going to time: tests from llama-bench's lists and ranges, or from a preset. */
 #ifndef BENCH_PLAN_H
 #define BENCH_PLAN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* progress: the ETA is elapsed time scaled by the share that is left. */
 #include "bench/progress.h"
 

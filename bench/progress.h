@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* progress: one line on stderr that is rewritten, on a terminal only. */
 #ifndef BENCH_PROGRESS_H
 #define BENCH_PROGRESS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quality: sums over scored positions, in double. */
 #include "bench/quality.h"
 

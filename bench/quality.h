@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quality: how well a model predicts a text, and how far its predictions are from another model's. Pure
  * arithmetic on distributions, with llama-perplexity's definitions: perplexity is e^(mean negative
  * log-likelihood), standard errors are those of a mean over the scored positions. No engine, no file. */

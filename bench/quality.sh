@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # What quantisation costs on a trained model: fits an importance matrix on the first part of a text, scores every
 # recipe in every way of computing on the rest, lets each answer the trained model's questions, keeps the record and
 # draws the pages.

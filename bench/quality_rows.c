@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quality_rows: the fields, and the two tables that people read. */
 #include "bench/quality_rows.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quality_rows: a run over a text as a row: made, stored, printed. `lfm2 perplexity`, `lfm2 quality` and
  * `lfm2 report` print through the same functions. Runs of kinds "perplexity" and "quality" hold the tables
  * `models` (the base, or the model itself), `quality` and, of kind "quality", `kl_pairs`. */

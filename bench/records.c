@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* records: the field lists of the stored tables. */
 #include "bench/records.h"
 

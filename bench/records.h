@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* records: the rows of every result this project stores, one struct per table of a run (data/records.h writes
  * them). A run holds attributes about the machine and the build (bench/machine.h), a `models` table when it
  * has models, and the tables of its kind:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report: the page. Sections in reading order; what a record has nothing for is left out. */
 #include "bench/report.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report: RESULTS.md and the figures, from records alone. Reads no clock, no machine and no model: the same
  * records give the same bytes anywhere. Layout of the code: report_source.c reads a record, report.c writes
  * the page, report_headline.c its beginning, report_speed.c its throughput sections, report_plots.c the

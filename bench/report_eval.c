@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report_eval: how well models answer, what sharing saves, and the model card's benchmarks. */
 #include <math.h>
 #include <stdlib.h>

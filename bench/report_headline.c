@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report_headline: the few figures that most readers come for, first on the page. What the main record lacks
  * is left out; nothing is computed here that the sections below do not show. */
 #include <string.h>

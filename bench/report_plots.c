@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report_plots: writes the data of each figure to a temporary file and lets gnuplot draw it (plots/ holds the
  * scripts). A data file is one block per series: a line with the quoted title, then rows; two empty lines
  * between. */

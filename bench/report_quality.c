@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report_quality: what quantisation costs, from a stored sweep and, where the record has them, answers
  * compared question by question. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report_source: reads what the report needs of one record file. */
 #include <math.h>
 #include <stdlib.h>

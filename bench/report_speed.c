@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* report_speed: the throughput tables of RESULTS.md, and ours beside what others published. */
 #include <errno.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* signals: handlers that call nothing but write, unlink, sigaction, raise and _exit. */
 #include "bench/signals.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* signals: how the program ends when it is told to, or when a file it reads breaks under it: with nothing
  * half written left behind, and for a broken file with the usual line and exit code 2. */
 #ifndef BENCH_SIGNALS_H

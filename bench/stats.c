@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* stats: order statistics by selection, since a bootstrap takes many medians of short lists. */
 #include "bench/stats.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* stats: what is said about repeated timings. Medians, and intervals by the percentile bootstrap: nothing is
  * assumed about how the noise is distributed. Seeded, so that a report can be redrawn byte for byte. */
 #ifndef BENCH_STATS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sweep: recipes x engines. */
 #include "bench/sweep.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sweep: what quantisation costs. One model is written in many recipes, each is run on each engine over one
  * text, and every run is compared with the model itself in float32. On the reference engine, which computes
  * in float32 with the weights that a file means, the difference is the price of the weights; on the optimized

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text_ids: file to ids. */
 #include "bench/text_ids.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text_ids: the ids of a file's text, as llama-perplexity and llama-imatrix take them: one newline at its end
  * is dropped, BOS comes first where the vocabulary wants one. */
 #ifndef BENCH_TEXT_IDS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text_input: -p, -f or standard input. */
 #include "bench/text_input.h"
 

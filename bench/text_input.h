@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text_input: the text that a command works on. */
 #ifndef BENCH_TEXT_INPUT_H
 #define BENCH_TEXT_INPUT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text_model: loading, the terminal and the timings of run and chat. */
 #include "bench/text_model.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* text_model: what `lfm2 run` and `lfm2 chat` share: their options, the model with its tokenizer, sampler and
  * session, the terminal, and the timings at the end. */
 #ifndef BENCH_TEXT_MODEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* throughput: the timed loop. What is timed is feed() and nothing else. */
 #include "bench/throughput.h"
 

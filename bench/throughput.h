@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* throughput: times tests on models, interleaved. For every test, repetition 1 runs model A, then B;
  * repetition 2 B, then A; and so on, so that a disturbance meets all of them. Each repetition starts from an
  * empty session or from the restored depth, feeds seeded random ids, and hashes its last logits: the hash

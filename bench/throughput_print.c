@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* throughput_print: every row becomes one ordered JSON object; csv and sql are other spellings of it. */
 #include "bench/throughput_print.h"
 

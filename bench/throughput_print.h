@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* throughput_print: a bench run as text, in llama-bench's formats with its field names first and ours after
  * them. */
 #ifndef BENCH_THROUGHPUT_PRINT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* buffer: growing byte arrays, file reading, UTF-8. */
 #include "data/buffer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* buffer: bytes that grow, whole files read into them, and UTF-8 one character at a time. What the tokenizer
  * and the chat templates write into. */
 #ifndef DATA_BUFFER_H

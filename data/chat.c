@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat: which template a file has, and conversations with the spans that must stay text. */
 #include "data/chat.h"
 

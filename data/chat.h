@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat: messages to the text a model was trained on, and its answers back to tool calls. The Jinja templates
  * of the models are not interpreted: each known one is a C function with the same output, byte for byte, and
  * a file's own template is only recognised. An unknown template is refused, since a nearly right prompt gives

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat_calls: tool calls in a model's answer. LFM2 writes them as Python calls with literal arguments; they
  * are read by a parser for exactly that, nothing is ever evaluated. */
 #include <errno.h>

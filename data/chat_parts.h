@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat_parts: shared by the chat files only. */
 #ifndef DATA_CHAT_PARTS_H
 #define DATA_CHAT_PARTS_H

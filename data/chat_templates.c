@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat_templates: the templates as functions. Each follows its Jinja source step by step; what looks odd here
  * is odd there. Left out: LFM2.5-8B's CONTINUE_FINAL_MESSAGE_TAG, a mark that only the transformers library
  * puts into messages. */

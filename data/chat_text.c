@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* chat_text: pieces of text as templates treat them, and JSON values as Python writes them. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* convert: decides types, copies keys, then makes pieces of whole rows. */
 #include "data/convert.h"
 

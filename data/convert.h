@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* convert: writes a model, GGUF file or Hugging Face folder, as a GGUF file with the tensor types of a recipe
  * and all of its metadata, tokenizer and chat template included. Adapters and merges are computed in float32
  * and rounded once. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf: parses the directory of a mapped file. A cursor that never passes the end of the map reads
  * everything; lookups and typed values are in data/gguf_get.c. */
 #include "data/gguf.h"

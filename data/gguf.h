@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf: reads the container format GGUF, versions 2 and 3
  * (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The file is memory-mapped and nothing is
  * copied but the header: tensor data point into the map. Every count, size and offset is

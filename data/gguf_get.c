@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf_get: lookups in an open file, and metadata as checked C values. */
 #include "data/gguf.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf_write: collects the header in memory, then streams tensor data behind it. */
 #include "data/gguf_write.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf_write: writes GGUF version 3 files, front to back, without holding tensor data in memory.
  *
  *     gguf_writer_new -> gguf_put_... (keys) -> gguf_put_tensor (all of them) -> gguf_writer_begin

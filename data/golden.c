@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* golden: named arrays in an HDF5 file (see golden.h). */
 #include "data/golden.h"
 

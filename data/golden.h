@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* golden: named arrays in an HDF5 file: logits and ids that one program writes and another compares. Only for
  * files this project or its user made; HDF5 is not a format to take from strangers. */
 #ifndef DATA_GOLDEN_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hdf5_quiet: how this program uses the HDF5 library: it prints nothing, and it does nothing when the process
  * ends. Without the second, a file that could not be closed because its disk is full is written once more at
  * exit, and HDF5 1.10 crashes on it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hf: walks the tables of data/names.c over all layers; a tensor of the folder that no row asks for is an
  * error. */
 #include "data/hf.h"

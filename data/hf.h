@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hf: a Hugging Face folder (config.json and safetensors) seen as if it were a GGUF file: the same keys, the
  * same tensor names, dimensions fastest first. So there is one loader and one converter for both containers.
  * Matrices stay mapped as they are, experts wherever they lie; vectors, taps and routers, which a GGUF file

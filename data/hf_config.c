@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hf_config: walks the tables of data/names.c; what a table cannot say has a function of its own. */
 #include "data/hf_config.h"
 

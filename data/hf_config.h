@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* hf_config: config.json of a Hugging Face folder as the keys that a GGUF file of the same model has. Private
  * to data/hf.c. */
 #ifndef DATA_HF_CONFIG_H

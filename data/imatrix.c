@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* imatrix: two readers and a writer. */
 #include "data/imatrix.h"
 

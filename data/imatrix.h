@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* imatrix: importance matrices, the mean squared input of every column of every matrix over some text, in
  * llama.cpp's two file formats: GGUF (NAME.in_sum2 and NAME.counts, both read and written) and the older .dat
  * (read). Files from strangers are checked before use. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* json: small JSON files, mapped and parsed with jansson; a second occurrence of a key is an error. */
 #ifndef DATA_JSON_H
 #define DATA_JSON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lora: finds the tensor that each pair of matrices belongs to by walking the table of names, keeps both
  * matrices in float32, and adds their product a row at a time. */
 #include "data/lora.h"

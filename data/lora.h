@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lora: low-rank adapters as PEFT writes them (adapter_config.json and adapter_model.safetensors): to a
  * matrix W comes scale * B A, scale being lora_alpha / r (or / sqrt(r), use_rslora) times the user's factor.
  * The rows are those of a GGUF-style index, so an adapter fits a GGUF file and the folder it was made from

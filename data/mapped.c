@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mapped: open, check, map, close the descriptor. */
 #include "data/mapped.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mapped: a regular file as read-only memory. Nothing is read before it is touched, and pages that were read
  * can be dropped and read again. */
 #ifndef DATA_MAPPED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* model: hands out the tensors of an open file under their roles, each checked against the hyper-parameters
  * that data/model_config.c read. Weight values themselves are not looked at: a NaN in a file is found by
  * whoever computes with it. */

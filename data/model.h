@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* model: what a weight file means. A model is a list of layers; a layer is a mixer (gated short convolution
  * or GQA attention) and an ffn (dense SwiGLU or a mixture of experts): h += mixer(rmsnorm(h, mixer_norm));  h
  * += ffn(rmsnorm(h, ffn_norm)) model_open checks every tensor's name, type and shape against the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* model_config: reads the keys that the tables of data/names.c list, then checks them against each other. */
 #include "data/model_config.h"
 

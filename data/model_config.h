@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* model_config: the hyper-parameters of a GGUF file, checked for sense. Private to data/model.c. */
 #ifndef DATA_MODEL_CONFIG_H
 #define DATA_MODEL_CONFIG_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* names: what each architecture calls its hyper-parameters and tensors, as tables that data/model.c walks. A
  * new architecture of known layer kinds is rows here and nothing elsewhere. */
 #ifndef DATA_NAMES_H

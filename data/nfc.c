@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* nfc: Unicode's normal form C: every character is taken apart, the marks that follow a letter are put in
  * order of their classes, and what can be is put together again. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* nfc_tables: canonical decompositions and combining classes of Unicode 14.0.0, in order of code points.
  * Written by tests/fixtures/make_nfc_tables.py; not to be edited. */
 #include "data/nfc_tables.h"

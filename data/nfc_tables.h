@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* nfc_tables: Unicode's canonical decompositions and combining classes, each table in order of code points.
  */
 #ifndef DATA_NFC_TABLES_H

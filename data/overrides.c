@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* overrides: a sorted list of compiled patterns. */
 #include "data/overrides.h"
 

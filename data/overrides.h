@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* overrides: types that a user wants for some tensors in place of the recipe's, by class or by a regular
  * expression over GGUF's names. */
 #ifndef DATA_OVERRIDES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* packed: see the header. */
 #include "data/packed.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* packed: weights in an engine's own layout, kept in an HDF5 file so that a model starts without packing. The
  * file holds one contiguous dataset `/weights`, which is mapped by its offset and never read through HDF5,
  * and attributes that say which model file and which layout it belongs to. What the bytes mean is the

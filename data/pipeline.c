@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pipeline: worker threads take the next piece, wait for a free slot of a ring, and fill it; the calling
  * thread empties the slots in order. */
 #include "data/pipeline.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pipeline: tensor data made in pieces by several threads and written in order by the caller's. Which thread
  * made a piece leaves no trace in the file. */
 #ifndef DATA_PIPELINE_H

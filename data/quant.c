@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant: the type table, half-precision conversion and the types with one scale per 32 weights. Plain loops
  * that a compiler can vectorise; no intrinsics, since fast paths are compared with this file. */
 #include "data/quant.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant: the tensor types of weight files, in scalar C. This is the definition of each format; fast paths are
  * compared with it. Formats and the rounding of the quantisers follow ggml's documented block layouts
  * (https://github.com/ggml-org/ggml, ggml-common.h / ggml-quants.c reference quantisers).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant_fit: the search for a scale and an offset. */
 #include "data/quant_fit.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant_fit: what the searching quantisers of quant_k and quant_weighted share. Operation by operation
  * ggml's, since the rounding of every sum decides which candidate wins. Private to them. */
 #ifndef DATA_QUANT_FIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant_k: Q4_K, Q5_K and Q6_K. A block holds 256 weights in groups, each group with its own small integer
  * scale (and offset), and the block with f16 factors for those.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant_k: the K-quants, whose blocks of 256 weights carry scales that are quantised themselves. Private to
  * quant; everyone else calls dequantize_row and quantize_row. n is a multiple of 256. */
 #ifndef DATA_QUANT_K_H

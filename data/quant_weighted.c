@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant_weighted: ggml's searches with an importance matrix, operation by operation (ggml-quants.c,
  * make_qx_quants and make_qkx3_quants): the rounding of every sum decides which candidate wins. */
 #include "data/quant_weighted.h"

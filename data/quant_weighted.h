@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* quant_weighted: quantisers that know how much each column matters. */
 #ifndef DATA_QUANT_WEIGHTED_H
 #define DATA_QUANT_WEIGHTED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recipe: the table of file types, and the choice by a tensor's name, layer and shape. */
 #include "data/recipe.h"
 

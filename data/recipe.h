@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recipe: which type each tensor of a GGUF file gets, as llama.cpp's llama-quantize decides it
  * (https://github.com/ggml-org/llama.cpp, src/llama-quant.cpp), for the file types that are known here. */
 #ifndef DATA_RECIPE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* records: writing runs to HDF5 and reading them back. Object times are not tracked, so that the same run
  * gives the same bytes. */
 #include "data/records.h"

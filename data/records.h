@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* records: results as HDF5. A file holds one group per run ("0001-bench", "0002-parity", ...) with attributes
  * (what ran where) and tables: arrays of C structs written as compound datasets through a list of fields.
  * Knows nothing of what the attributes and fields mean; see bench/records.h. Only for files this program

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rows: lines, comma-separated fields and tar members into JSON values. Every limit is checked here, since
  * these files come from anywhere; a row's meaning is the caller's business. */
 #include "data/rows.h"

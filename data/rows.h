@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rows: the records of a data set's file, one JSON value each: JSON lines (or one JSON array), CSV as RFC
  * 4180 and spreadsheets write it, tab-separated values; gzip or not. Which of them a file is follows from its
  * name

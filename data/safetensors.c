@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* safetensors: opens the files, and checks an index file against what they hold. */
 #include "data/safetensors.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* safetensors: reads the container format of that name (https://github.com/huggingface/safetensors), one file
  * or a folder of files. Files are mapped and tensor data is not copied. Every rule of the format is checked:
  * a file from a stranger can be refused, but not be misread. What the tensors mean is the business of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* safetensors_parse: the header of one file: 8 bytes with its length, then a JSON object of a fixed form,
  *     {"__metadata__": {"key": "text", ...}, "NAME": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0,
  * 12]}, ...} then the data. The form needs no general JSON: this reader takes memory for names only, whatever

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* safetensors_parts: the header of one file. Private to safetensors. */
 #ifndef DATA_SAFETENSORS_PARTS_H
 #define DATA_SAFETENSORS_PARTS_H

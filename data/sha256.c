@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sha256: a digest in hexadecimal. */
 #include "data/sha256.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sha256: hashes as text, for nettle's SHA-256. */
 #ifndef DATA_SHA256_H
 #define DATA_SHA256_H

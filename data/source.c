@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* source: opens the files, checks that the checkpoints fit each other, adds rows. */
 #include "data/source.h"
 

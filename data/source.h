@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* source: the weights of a model in float32, a row at a time, with adapters and the differences of other
  * checkpoints added:  row = base + sum of weight_i (other_i - base) + the adapters' rows. What a converter
  * reads. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* status: fail() formats the one sentence that describes a fault; text_clean() makes it safe to print. */
 #include "data/status.h"
 

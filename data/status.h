@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* status: how every library function reports failure.
  * Library code never prints, exits or aborts. The function that detects a fault writes one sentence with
  * fail(); everyone above forwards the code with TRY(). A program prints error.text once and maps the code to

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* synth: makes the weights, a chunk at a time, and writes them. */
 #include "data/synth.h"
 

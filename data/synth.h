@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* synth: models with real shapes and seeded random weights, written as ordinary GGUF files that any program
  * for the format can load. They have the sizes, speeds and numerical behaviour of a model, and no knowledge.
  *

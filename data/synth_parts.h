@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* synth_parts: what the files of synth share. Private to them. */
 #ifndef DATA_SYNTH_PARTS_H
 #define DATA_SYNTH_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* synth_shapes: the shapes that synth can write, which tensors they have, of which type and spread.
  *
  * Spreads: a matrix with K columns gets 1/sqrt(K), so that its outputs are as large as its inputs. The last

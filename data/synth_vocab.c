@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* synth_vocab: the metadata of synthetic models: hyper-parameters under the keys that llama.cpp requires, and
  * a byte-level vocabulary of the right size, with which any text can be fed. Not the vocabulary of the models
  * whose shapes are copied: ids mean something else there, except the special tokens'. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer: encoding and decoding with a vocabulary that a loader has built. Added tokens are cut out of the
  * text first; what lies between them is cut into words, and words become tokens by merges. */
 #include "data/tokenizer_parts.h"

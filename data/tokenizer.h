@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer: text to token ids and back, for byte-level BPE vocabularies (LFM2, Qwen, Llama 3), with the ids
  * that Hugging Face's tokenizers library gives. Knows nothing of weights. After it is opened a tokenizer is
  * read-only: several threads may use one.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_added: finds added tokens in running text: the longest one at a position, among hundreds that
  * begin alike, by narrowing a sorted list byte by byte. */
 #include <stdlib.h>

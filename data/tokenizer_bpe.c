@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_bpe: one word becomes tokens: the pair of neighbours whose merge has the lowest rank is joined,
  * the leftmost first, until no pair has a merge. Pairs wait in a heap, so that a word of n bytes takes O(n
  * log n). */

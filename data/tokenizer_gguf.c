@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_gguf: a vocabulary from the metadata of a GGUF file, keys tokenizer.ggml.*. All is copied: the
  * file may be closed afterwards. */
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_json: a vocabulary from a Hugging Face folder: tokenizer.json, or vocab.json with merges.txt, and
  * what tokenizer_config.json adds. Whatever is asked for there and not done here is refused by name: a
  * tokenizer that is nearly right is worse than none. */

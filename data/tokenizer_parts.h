@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_parts: the inside of a tokenizer, shared by its own files only. A loader makes one with
  * vocab_begin, vocab_add for every token, vocab_index, merge_add for every merge, vocab_finish. */
 #ifndef DATA_TOKENIZER_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_put: a vocabulary as the metadata of a GGUF file. */
 #include <stdio.h>
 #include <stdlib.h>

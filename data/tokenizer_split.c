@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_split: cuts running text into the words that the merges work on, with the regular expression of
  * the vocabulary's tokenizer.json. PCRE2 sees well-formed UTF-8 only; stray bytes are words of their own. */
 #include "data/tokenizer_parts.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tokenizer_vocab: the tables of a vocabulary: tokens by id, ids by bytes, merges by pair. Everything a
  * loader gives is checked here, since vocabularies come from strangers. */
 #include "data/tokenizer_parts.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* unfinished: a few fixed places, because a signal handler may not allocate. */
 #include "data/unfinished.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* unfinished: the names of files that are being written and have not got their final name, so that a program
  * that is told to end can remove them. The one list of this kind in a process; safe in threads and signal
  * handlers. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* aggregate: means, standard errors, bootstrap, McNemar. */
 #include "eval/aggregate.h"
 

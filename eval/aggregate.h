@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* aggregate: many values to a score and its uncertainty, with lm-eval's formulas; and intervals, which
  * lm-eval does not give. */
 #ifndef EVAL_AGGREGATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lfm2 eval: how well does a model answer? */
 #include <stdio.h>
 #include <stdlib.h>

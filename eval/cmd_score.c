@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lfm2 score: somebody's samples, scored again row by row. */
 #include <stdio.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare: reads two sets of samples, pairs them, and prints what differs. */
 #include "eval/compare.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* compare: two runs, question by question. Pairs say much more than two means: both runs see the same easy
  * and hard questions. Takes samples files, ours or lm-eval's. */
 #ifndef EVAL_COMPARE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* eval_options: names to tasks, texts to options, and the list of what there is. */
 #include "eval/eval_options.h"
 

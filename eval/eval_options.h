@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* eval_options: the command line of `lfm2 eval` made into a run's options. */
 #ifndef EVAL_EVAL_OPTIONS_H
 #define EVAL_EVAL_OPTIONS_H

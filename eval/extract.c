@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* extract: the filters regex, remove_whitespace and multi_choice_regex, and the metric exact_match. */
 #include "eval/extract.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* extract: lm-eval's filters and exact_match: from what a model said to what is scored. Regular expressions
  * are Python's, run by PCRE2 with limits on time and memory: a text on which an expression exceeds them has
  * no match, where Python would go on for hours. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* journal: checksummed lines, appended and synced. */
 #include "eval/journal.h"
 

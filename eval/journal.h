@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* journal: what a run has finished, on disk before it is counted, so that a killed run goes on where it was.
  * A text file: one line that says which run it is, then one per finished item, each with a checksum before
  * it. Lines are only ever appended, with one write and one fdatasync; a line that a crash cut in half is

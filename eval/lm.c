@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lm: opening, prompts, tokens, and the loop that feeds all timelines. */
 #include "eval/lm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lm: a model as lm-eval's HFLM sees it: how likely is a continuation, and what does it say until a stop
  * text. Prompts are tokenised, cut and scored as there. Knows engines, tokens and texts; nothing of tasks,
  * files or what answers are worth.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lm_choices: the log-likelihoods of a prompt's continuations, from one pass over what they share. */
 #include <math.h>
 #include <stdlib.h>

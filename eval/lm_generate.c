@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lm_generate: an answer, token by token, until a stop text; and the settings that lm-eval's tasks give. */
 #include <math.h>
 #include <stdlib.h>

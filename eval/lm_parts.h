@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lm_parts: a timeline and the job on it. Private to lm. */
 #ifndef EVAL_LM_PARTS_H
 #define EVAL_LM_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prompt: system text, examples and question in lm-eval's order, with its delimiters. */
 #include "eval/prompt.h"
 

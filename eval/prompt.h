@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prompt: an item's prompt as lm-eval's fewshot_context puts it together, as one text or as chat messages.
  * Call begin, then shot for each example, then ask. */
 #ifndef EVAL_PROMPT_H

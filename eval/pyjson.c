@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyjson: Python's json.dumps, repr and str over jansson's values. */
 #include "eval/pyjson.h"
 

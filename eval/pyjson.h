@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyjson: JSON and numbers as Python writes them. lm-eval's hashes are of json.dumps' bytes, and its samples
  * hold str() of everything, so equality with its files begins here. */
 #ifndef EVAL_PYJSON_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyrandom: MT19937 and the two ways of drawing from it. The generator is Matsumoto and Nishimura's; what
  * must equal CPython's is how a seed becomes an initialising array and how numbers below n are drawn. */
 #include "eval/pyrandom.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyrandom: the numbers of CPython's random.Random, which lm-eval draws its shots with: MT19937 seeded by an
  * integer, and sample() and shuffle() as CPython 3.2 to 3.13 do them. */
 #ifndef EVAL_PYRANDOM_H

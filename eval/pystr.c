@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pystr: Python's str methods on UTF-8. Letter case comes from the C library's tables for C.UTF-8, with the
  * two rules of str.lower() that no table of single characters has. */
 #include "eval/pystr.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pystr: what Python's str does with text, on UTF-8: lm-eval's prompts and scores depend on it. Bytes that
  * are not UTF-8 count as one character each. */
 #ifndef EVAL_PYSTR_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* qa: documents, shots, prompts and scores of the suites whose tasks differ only in texts. */
 #include "eval/qa.h"
 

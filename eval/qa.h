@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* qa: what the question-and-answer suites share: documents from rows, shots drawn as lm-eval draws them,
  * prompts, filters, acc, acc_norm and exact_match. A suite is a table of struct qa, one per task or kind of
  * task, and the few functions in which its tasks differ. */

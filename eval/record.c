@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* record: scores are taken from the results' JSON, so that a record says what the files say. */
 #include "eval/record.h"
 

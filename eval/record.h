@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* record: a finished evaluation, or a comparison of two, as a run of an HDF5 record (bench/eval_rows.h). */
 #ifndef EVAL_RECORD_H
 #define EVAL_RECORD_H

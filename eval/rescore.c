@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rescore: the rows of a samples file against the task's own scoring. */
 #include "eval/rescore.h"
 

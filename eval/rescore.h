@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* rescore: samples that lm-eval (or we) wrote, scored again row by row. What a model said is taken from the
  * file; everything else is done anew and must be what the file says. */
 #ifndef EVAL_RESCORE_H

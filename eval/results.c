@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* results: scoring all answers, and the samples files. */
 #include "eval/results.h"
 

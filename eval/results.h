@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* results: what a finished run is worth, in the two files that lm-eval writes, results_DATE.json and
  * samples_TASK_DATE.jsonl, and as a table. Nothing in the files depends on how long the run took, how often
  * it was interrupted or how many processes shared it. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* results_json: the members of lm-eval's results file, and its table. */
 #include <math.h>
 #include <stdlib.h>

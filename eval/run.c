@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run: opens everything, hands out units, keeps the table of answers. */
 #include "eval/run.h"
 

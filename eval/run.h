@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run: an evaluation from documents to a full set of answers, wherever they come from: this process, others
  * of mpirun, or the journals of earlier and neighbouring runs. What the answers are worth is the business of
  * results. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run_header: which run a journal belongs to, and the journals of one folder. */
 #include <dirent.h>
 #include <errno.h>

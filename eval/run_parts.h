@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run_parts: private to run. */
 #ifndef EVAL_RUN_PARTS_H
 #define EVAL_RUN_PARTS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run_work: one process's share of a run: units to items, items to jobs, answers to lines. */
 #include <stdlib.h>
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sample: the lines of lm-eval's samples files. */
 #include "eval/sample.h"
 

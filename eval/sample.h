@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sample: one line of samples_TASK_DATE.jsonl, which lm-eval writes for every document and filter, and what
  * it is made of. */
 #ifndef EVAL_SAMPLE_H

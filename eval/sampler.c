@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sampler: candidates are logits with their ids; every filter keeps a prefix of their order by probability.
  */
 #include "eval/sampler.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* sampler: chooses the next token from logits. The order is that of transformers, whose numbers the model
  * cards give: repetition penalty, temperature, top-k, top-p, min-p, then one draw. (llama.cpp applies the
  * temperature last, so the same numbers cut less there.) Everything that is left has the probability it would

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* samples_read: lines of JSON from files that anybody may have written. */
 #include "eval/samples_read.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* samples_read: samples_*.jsonl files, ours and lm-eval's, line by line. */
 #ifndef EVAL_SAMPLES_READ_H
 #define EVAL_SAMPLES_READ_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share: one process, or MPI's. Rank 0 serves from its main thread (the only one that calls MPI) and computes
  * in another. Waiting is polling with short sleeps: MPI's own waiting would take a core from the engine. */
 #include "eval/share.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* share: who computes what, when a run has several processes. Work is cut into units of UNIT_ITEMS documents
  * of one task; rank 0 hands them out one by one, and gets every finished item as a line. One process is the
  * case of rank 0 alone. Processes are those of mpirun (when the program was built with MPI); without it

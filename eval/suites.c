@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* suites: the one table of suites, in the order of `lfm2 eval --list`. */
 #include "eval/task.h"
 

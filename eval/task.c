@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* task: names to tasks, and what all suites share. */
 #include "eval/task.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* task: the contract of a benchmark. A suite (one file eval/tasks/NAME.c) knows what lm-eval's YAML and
  * utils.py know: which rows there are, what is asked, and what an answer is worth. It knows nothing of
  * models, engines, files of results or the order in which items run: eval/run.c drives it.

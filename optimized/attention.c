@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* attention: per-head RMSNorm, RoPE and grouped-query attention over the KV cache.
  *
  * All query heads of one kv head are computed together, so that keys and values are read once for the group.

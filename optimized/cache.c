@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cache: keys and values of one timeline, as f16 or as int8, in the layouts that kernels.h gives for
  * attention and attention8. Every piece keeps the kv heads apart, so that a head's positions are one run of
  * memory. */

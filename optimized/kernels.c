@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels: CPU detection, the mask, selection. */
 #include "optimized/kernels.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels: the contract of every op the optimized engine is built from, and the one table of its variants.
  *
  * kernels.def is expanded here into declarations (a function-type typedef declares the function, so a wrong

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels_amx: AMX int8 columns of the integer products, exact like all others.
  *
  * One tile product is 16 tokens x 16 rows x 32 weights: exactly one quantisation block, so its int32 sums are

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels_avx2: 256-bit columns for CPUs without AVX-512. A panel is handled as two halves of 8 rows.
  *
  * Integer products without VNNI: vpmaddubsw multiplies unsigned by signed bytes and adds neighbours in int16.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels_avx512: AVX-512 columns, with VNNI for the integer products.
  *
  * Why these shapes. One panel is 16 rows, so a 64-byte load is "4 weights of each of 16 rows" and one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels_avxvnni: 256-bit VNNI columns of the integer products, for CPUs with vpdpbusd and no AVX-512
  * (VEX-coded AVX-VNNI). A panel is handled as two halves of 8 rows. vpdpbusd multiplies unsigned by signed
  * bytes and adds four products to an int32, so weights are made unsigned (w + 8, w + 128, w + 32) and the

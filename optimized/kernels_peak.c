@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels_peak: the loops behind peak.h. Each keeps more independent accumulators than latency times issue
  * width, and an empty asm statement that claims to change them keeps the compiler from folding the loop. */
 #include "optimized/peak.h"

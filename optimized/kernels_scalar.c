@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernels_scalar: the definition of every op of the table in plain C. Slow, obvious; every ISA column is
  * compared with it, so it shares no code with the reference engine. */
 #include "optimized/kernels.h"

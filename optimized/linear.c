@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* linear: matrix times activations, shared out over the threads. */
 #include "optimized/session.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* moe: the feed-forward half of a layer. A dense ffn is the case of one expert that gets every token with
  * weight 1.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* optimized: the fast engine. Same steps, same order, same names as reference/reference.c, from packed
  * int4/int8 weights, int8 activations quantised on the fly, and an f16 KV cache. Nothing here is trusted:
  * tests and `lfm2 parity` compare it with the reference.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pack: rows of blocks -> panels. Only moves bits: every integer and scale of the file survives exactly. */
 #include "optimized/pack.h"
 

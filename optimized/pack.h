@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pack: weight matrices in the layout the kernels stream (panels of 16 rows; see kernels.h), and the way
  * back. */
 #ifndef OPTIMIZED_PACK_H

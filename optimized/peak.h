@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* peak: loops that do nothing but multiply-accumulate, or nothing but read: what this CPU could do at best
  * with each instruction the kernels use. Only for bench/limits; no model runs through here. */
 #ifndef OPTIMIZED_PEAK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pool: threads, one barrier, futex sleep. */
 #include "optimized/pool.h"
 

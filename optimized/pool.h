@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pool: a fixed team of threads that runs one function together, with a barrier between its steps.
  * Waiting spins for about a millisecond and then sleeps on a futex, so that a step of a token costs well
  * under a microsecond to finish; a team with more threads than CPUs sleeps at once. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* session: opening and closing: choosing kernels, packing weights, laying out all memory. */
 #include "optimized/session.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* session: the state of optimized timelines and the steps that threads take together. Private to optimized/.
  *
  * The session opened first has the weights, threads and buffers of its family; every session, forked or not,

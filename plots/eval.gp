@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # eval: scores of tasks with their intervals, one mark per model and engine.
 # ARG1 data: a block of "place label", then blocks of "place value low high", each after a line with its quoted title.
 # ARG2 output without suffix. ARG3 kind ("ours" optimized, "peer" reference) and ARG4 colour of each block. ARG5 title.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # parity: error of the residual stream after each layer, optimized against reference.
 # ARG1 data: blocks of "layer NMSE", each after a line with its quoted title. ARG2 output without suffix.
 # ARG3 kind ("ours" prefill, "peer" decode, "limit" prefill with own choice of experts) and ARG4 colour of each block. ARG5 title.

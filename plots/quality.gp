@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # quality: KL divergence against bits per weight.
 # ARG1 data: blocks of "bits KL low high label", each after a line with its quoted title. ARG2 output without suffix.
 # ARG3 kind ("ours" a recipe as it is, "peer" fitted) and ARG4 colour of each block. ARG5 title.

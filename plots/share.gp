@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # share: per cent of the machine's limit, prefill on the left, decode on the right.
 # ARG1, ARG2 data of the two panels: blocks of "x share", each after a line with its quoted title; "" for none.
 # ARG3 output without suffix. ARG4, ARG5 kinds and colours of the left panel, ARG6, ARG7 of the right.

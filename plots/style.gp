@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # style: what all figures share. Okabe and Ito's palette, which colour-blind readers can tell apart.
 # A series has a colour (1: first model, 2: second, ...) and a kind (ours, peer, limit, off).
 array palette[6] = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # throughput: tokens per second against a number of tokens.
 # ARG1 data: blocks of "x median low high", each after a line with its quoted title. ARG2 output without suffix.
 # ARG3 title. ARG4 label of x. ARG5 kind and ARG6 colour of each block.

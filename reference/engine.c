@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine: the list of engines by name, and what all snapshots share. */
 #include "reference/engine.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine: what "running the model" means. Two engines fulfil this contract: `reference` (float32, readable,
  * the definition) and `optimized` (int4/int8, fast, never trusted, only compared). bench and eval reach a
  * model only through this file.

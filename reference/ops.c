@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ops: the operations of the reference engine (see ops.h). The only file that calls BLAS. */
 #include "reference/ops.h"
 

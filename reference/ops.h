@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ops: the operations of the reference engine, float32, one plain function each. They are the definition that
  * the optimized engine is compared with, so they trade speed for being obvious; only ref_matmul and
  * ref_attention, where all the time goes, use BLAS and threads. Sums of norms, softmax, convolution and

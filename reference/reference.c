@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* reference: the forward pass in float32, top to bottom. This file says what a model means; it is written to
  * be read, and to be right to float32 rounding. It does not try to be fast: weights are dequantised each time
  * they are used, which also keeps an 8 B model within the memory of its file plus a few hundred megabytes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_attention: attention over an f16 cache; and the shapes and limits that cases_attention8 shares.
  * Cache entries outside [begin, end) are NaN: nobody may see them. */
 #include "tests/cases_attention.h"

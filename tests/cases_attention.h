@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_attention: what the cases of attention and attention8 have in common: shapes, limits, the spoiled
  * row. A shape's K: head size, n: query rows, [begin, end): positions, pad % 4: which limits the rows have.
  */

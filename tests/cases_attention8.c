@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_attention8: as cases_attention, over an int8 cache. The oracle knows the cache's integers and scales
  * and does not round the weights; its bound holds what rounding them to 1/255 of a span's largest may change.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_conv: the gated short convolution and the float product. conv: K channels, n tokens; gemm_f32: K
  * width, n tokens, one panel. */
 #include "tests/kernel_cases.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_fill: inputs by pattern, and binary16 by its definition. */
 #include "tests/kernel_cases.h"
 

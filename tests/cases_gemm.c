@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_gemm: the integer matrix products. K: width, panels: of 16 rows, n: activation rows. Weights are
  * random codes in the packed layout (every bit pattern is legal), decoded here from the layout's comment in
  * kernels.h. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_quantize: activations to int8. K: width. */
 #include "tests/kernel_cases.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* cases_vector: rmsnorm, rope, swiglu, conversion to f16. K: elements of the vector, head size of rope; end:
  * the position of rope. Lengths are no multiples of any vector width. */
 #include "tests/kernel_cases.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* check: guarded buffers, seeded inputs, tolerances and verdicts. */
 #include "tests/check.h"
 

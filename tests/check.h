@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* check: what every test of numbers here stands on: buffers whose neighbours cannot be touched, inputs that
  * replay from a seed, and one table of all tolerances with the reason of each. No test framework and no
  * kernels. */

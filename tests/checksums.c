@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* checksums: two numbers that tell whether two GGUF files hold the same tensors. */
 #include "tests/checksums.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* checksums: what tests/expected_*.sh writes of a file that llama-quantize made, of ours. */
 #ifndef TESTS_CHECKSUMS_H
 #define TESTS_CHECKSUMS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* command: fork, limits, exec, and two files for the output, which a child can fill as far as it likes. */
 #include "tests/command.h"
 

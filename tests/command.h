@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* command: runs the lfm2 beside this test program in a child with limits, and keeps what it printed. */
 #ifndef TESTS_COMMAND_H
 #define TESTS_COMMAND_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* corpus: the good model, and what all lists of cases share. */
 #include "tests/corpus.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* corpus: bad files by number, each made from one small good model by one lie, with the command that meets it
  * and what its answer must say. The numbers and their order are those of the list in SECURITY.md. Cases that
  * no file can show (faults while a program runs) are in tests/test_faults.c under their numbers. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* corpus_folders: cases 69 to 84: a Hugging Face folder whose safetensors file or index lies. Headers are
  * written by hand beside a good config.json; what is wrong with them is found before the tensors are looked
  * for. */

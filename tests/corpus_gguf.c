@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* corpus_gguf: cases 1 to 58: header, key-values, tensors and hyper-parameters of a GGUF file. Each row is
  * number, name, exit code, what the answer mentions, the command (NULL: info and logits), and the lie. */
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* corpus_others: cases 85 to 100: files of log-probabilities, HDF5 files of our own kind that were damaged,
  * values of options that no run can have, and names that lead to things which are no files. */
 #include <math.h>

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # What another program makes of the corpus of bad files: runs it on every model.gguf under a folder, with limits, and
 # prints number, case, and ok, error or crash (ended by a signal). The folder comes from the test program:
 # CORPUS=DIR build/lfm2-tests --filter 'corpus/*'. usage: tests/corpus_peer.sh DIR PROGRAM ARGUMENTS... (FILE follows)

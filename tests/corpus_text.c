@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* corpus_text: cases 59 to 68: split files, vocabularies that lie, and texts made to be slow or to smuggle.
  */
 #include <stdio.h>

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Lines executed per folder and per file, from the counters that a build with --coverage left after its tests.
 # usage: tests/coverage.sh BUILD; ends with status 1 when data, reference or eval is below 85 %.
 set -u

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* directory: one directory under $TMPDIR or /tmp per process. */
 #include "tests/directory.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* directory: the temporary directory of a test. Criterion forks per test, so there is one per process. */
 #ifndef TESTS_DIRECTORY_H
 #define TESTS_DIRECTORY_H

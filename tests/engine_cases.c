@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine_cases: the contract of an engine as checks (see engine_cases.h). */
 #include "tests/engine_cases.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine_cases: what every engine must fulfil, as functions over the contract of reference/engine.h, so that
  * both engines pass the identical checks and differ in their bounds only. No test framework. */
 #ifndef TESTS_ENGINE_CASES_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine_models: the tiny models that both engines are tested on (see engine_models.h). */
 #include "tests/engine_models.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine_models: the tiny models that both engines are tested on. */
 #ifndef TESTS_ENGINE_MODELS_H
 #define TESTS_ENGINE_MODELS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* engine_parts: the cases about several sessions of one family: feeds of many parts, forks, and going back to
  * a mark. Everything is compared, bit for bit, with each timeline fed alone. */
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Writes tests/expected_imatrix.inc: what llama-quantize --imatrix makes of the sources of tests/test_imatrix.c.
 #     bash tests/expected_imatrix.sh BUILD LLAMA_QUANTIZE PYTHON      (PYTHON can import gguf)
 set -eu

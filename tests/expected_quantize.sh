@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Writes tests/expected_quantize.inc: what llama-quantize makes of the sources of tests/test_convert.c.
 #     bash tests/expected_quantize.sh BUILD LLAMA_QUANTIZE PYTHON      (PYTHON can import gguf)
 set -eu

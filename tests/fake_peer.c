@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fake_peer: the script. */
 #include "tests/fake_peer.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fake_peer: a llama-bench for tests: a script that writes down its arguments and gives a fixed answer. */
 #ifndef TESTS_FAKE_PEER_H
 #define TESTS_FAKE_PEER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* folder: mkdtemp and nftw. */
 #include "tests/folder.h"
 

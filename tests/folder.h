@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* folder: a temporary folder of a test, and its files. For suites with
  * .init = folder_begin, .fini = folder_end. */
 #ifndef TESTS_FOLDER_H

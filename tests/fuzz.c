@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz: the table of fuzzers, and files that never touch a disk. */
 #include "tests/fuzz.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz: the readers that are fed damaged input, each as a function of bytes. tests/libfuzzer.c gives them to
  * clang's libFuzzer (`make fuzz`); tests/test_fuzz.c gives them the files of tests/fuzz/NAME/ in every build.
  * A finding ends the process: by abort() where something promised does not hold, else by a sanitizer. */

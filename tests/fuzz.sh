@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs fuzzers, each for some seconds, and adds what they did to a ledger, a line per fuzzer and commit, so that
 # hours add up over days. Processor time is user and system time of the fuzzer and its children: time in which
 # the machine was busy with something else, or the fuzzer was held, does not count.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_chat: answers of models with tool calls, and conversations for every template. The first byte chooses
  * which, and the options; a conversation is {"messages": [...], "tools": [...]}. */
 #include <stdlib.h>

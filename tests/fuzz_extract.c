@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_extract: answers of a model to be scored, by the expressions that the tasks use, or by one that the
  * input brings, as IFEval's rows do. What is extracted must be the same twice. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_gguf: damaged weight files, with the vocabularies in them, and damaged Hugging Face folders. Reads
  * every byte that the loader vouches for, so that a size or an offset that was not checked ends in a report
  * of the sanitizer. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_imatrix: damaged importance matrices in both formats, and damaged files of log-probabilities. */
 #include <stdlib.h>
 #include <unistd.h>

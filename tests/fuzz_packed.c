@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_packed: damaged packed files, which are HDF5. They are opened in a child process, because that library
  * has known faults: one that ends the child beneath a call of the library is counted and said; what our own
  * code makes of a file is a finding. Packed files and records are their user's own, never a stranger's. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_rows: damaged data sets. The first byte chooses the format that the file's name promises. */
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_safetensors: damaged safetensors files. Reads every byte that the reader vouches for. */
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_tokenizer: text from anybody, encoded and decoded, which must give it back. The first byte says
  * whether special tokens are looked for. Vocabularies are fuzz_vocabulary's business. */
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz_vocabulary: damaged vocabularies of Hugging Face folders. The input is up to three texts with a NUL
  * between them: tokenizer.json and tokenizer_config.json; or, with a third, vocab.json, tokenizer_config.json
  * and merges.txt. What opens must encode any text, or say why not. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf_image: see the header. */
 #include "tests/gguf_image.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gguf_image: a GGUF file taken apart so that every field can be changed to a lie, and put together again.
  * What is not changed stays true: offsets and counts are computed unless they are set. For making bad files
  * only. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* goldens: reads the recordings and holds the reference engine to them (see goldens.h). */
 #include "tests/goldens.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* goldens: what Hugging Face Transformers computed on tiny models (data/golden, made by make_golden.py), and
  * how far a float32 engine may be from it. No test framework.
  *

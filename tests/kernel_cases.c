@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_cases: the part that is the same for every op: operands, poison, and the order of the checks. */
 #include "tests/kernel_cases.h"
 

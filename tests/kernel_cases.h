@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* kernel_cases: what to try on every op of optimized/kernels.h, and how to know the answer. One struct
  * kernel_case per op: its shapes, its operands, how it is called, a float64 oracle written from the contract
  * (never from a kernel), and what a call costs. `lfm2 kernels` checks and times with it, tests/test_kernels.c

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* libfuzzer: gives libFuzzer the fuzzer that the program is named after: build-fuzz/fuzz_NAME, links to one
  * binary. Bounds the processor time of an input, not its time: a machine may be held or busy. */
 #include <signal.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* libfuzzer: changes to inputs that keep their outer form, so that what lies behind the first checks is
  * reached too. Built with clang only. */
 #ifndef TESTS_LIBFUZZER_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* libfuzzer_gguf: one lie in a GGUF file whose form is right: a key dropped, repeated, renamed, of another
  * type or value; a tensor dropped, renamed, of other dimensions, type or place. */
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* libfuzzer_json: one change to the tree of a JSON text: a value replaced, dropped, repeated, nested,
  * renamed. The JSON library is not instrumented, so libFuzzer alone finds no form that it accepts. */
 #include <jansson.h>

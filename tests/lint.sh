@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # The house rules that a machine can check. `make lint` runs this after building BUILD/liblfm2.a; each broken rule
 # is one line "FILE:LINE: what is wrong", and any of them fails the run.
 set -u
@@ -79,6 +80,9 @@ grep -nE '[[:space:]]+$' $files Makefile README.md {tests,bench,.ci}/*.sh .ci/ru
 grep -nP '\t' $files | cut -d: -f1,2 | complain "a tab in C"
 for f in $files; do head -c 2 "$f" | grep -q '/\*' || echo "$f:1"; done |
     complain "a file begins with a comment that says what it is for"
+for f in $files optimized/*.def plots/*.gp Makefile .ci/run $(git ls-files '*.sh' '*.py'); do
+    head -n 2 "$f" | grep -q 'SPDX-License-Identifier: Apache-2.0' || echo "$f:1"
+done | complain "a source file names its licence: SPDX-License-Identifier: Apache-2.0"
 grep -nE -e '-march=native|-mtune=native|-ffast-math|-Ofast' Makefile $files |
     complain "results must not depend on the compiling machine"
 if command -v clang-format >/dev/null; then

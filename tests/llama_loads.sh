@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Does llama.cpp load what `lfm2 quantize` writes, and say the same? Every type of every tiny synthetic model.
 #     bash tests/llama_loads.sh LFM2 LLAMA_COMPLETION
 # Prints one line per file; exit code 1 when one does not load. The texts may differ: llama.cpp rounds activations of

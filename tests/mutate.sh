@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Is the harness awake? Applies each mistake of tests/mutations.tsv to a scratch copy of the tree, rebuilds what it
 # touches, and asks the judges named beside it, which must all object. The tree itself is never changed.
 #

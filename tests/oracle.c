@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* oracle: the forward pass in double (see oracle.h). */
 #include "tests/oracle.h"
 

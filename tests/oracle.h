@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* oracle: the forward pass once more, in double and in the most naive way: all tokens at once, no cache, no
  * state, no batches, attention and convolution straight from their formulas. It shares nothing with the
  * engines but the loader and the definition of the weight formats, and exists to be compared with. For tiny

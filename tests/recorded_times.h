@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* recorded_times: nanoseconds of one call, as `lfm2 kernels --bench --save-baseline` recorded them on one
  * virtual machine of two CPUs, at raised priority while other work was running: RECORDED_RUNS runs of three
  * passes of nine samples, in order. Nothing in the code changed between the runs, so that whatever differs is

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Do two clean clones, in folders of different names and depths, give the same bytes of lfm2? Also that the source
 # archive is the same twice. Builds what is committed. usage: sh tests/reproducible.sh
 set -eu

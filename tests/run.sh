@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Runs every test of BUILD/lfm2-tests, then those whose answer depends on the kernels once more for each weaker
 # instruction set this CPU has. Ends with one line that says what ran. A run in which nothing ran has failed.
 set -u

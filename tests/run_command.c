@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* run_command: streams are put aside and back around a call. */
 #include "tests/run_command.h"
 

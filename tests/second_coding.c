@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* second_coding: see the header. */
 #include "tests/second_coding.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* second_coding: checks a kernel that this CPU cannot run in its real coding. The kernel's file is compiled a
  * second time with an equivalent coding (an emulation, or another encoding of an instruction) and goes
  * through the cases of the kernel table as a row of its own. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* shim_faults: preloaded into lfm2 by tests/test_faults.c. Counts one sort of call that the program makes and
  * at the one whose number is FAULT_AT does what FAULT_KIND says: enospc  a call that changes a file fails as
  * on a full disk, and all later writes too kill, term, int   the process gets the signal before such a call

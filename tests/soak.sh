@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # Does a long evaluation stay flat? One `lfm2 eval` process works through the small tasks of data/tiny, their rows
 # repeated, for HOURS of running time: memory, files, threads and finished items are sampled every 10 s, so time in
 # which the whole process group is held does not count. Answers are kept until the end and may take their memory; what

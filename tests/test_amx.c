@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_amx: the AMX kernels with the five tile operations emulated in C, so that everything but the
  * instructions themselves is checked on CPUs without AMX. On a CPU with AMX tests/test_kernels.c checks the
  * real ones too. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_avxvnni: the 256-bit VNNI kernels on CPUs that have the instruction in its AVX-512VL coding only. */
 #define LFM2_EVEX_VNNI
 #define gemm_q4a8_avxvnni evex_q4

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loader on bad files: one that asks for anything the engines do not compute is refused with a text that
  * names the file and the key or tensor; a damaged one never crashes it. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_chat: rendered conversations against the models' own Jinja templates (fixtures/make_chat_golden.py),
  * what stays text in them, which template a file has, and tool calls out of answers. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_chat_tools: what `lfm2 chat` reads as turns and tools, and a model that calls a tool. That model is
  * made here: its layers do nothing, and its head answers each token with the next one of a given text. */
 #include <criterion/criterion.h>

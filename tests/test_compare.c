@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_compare: verdicts on recorded samples. Nothing is timed here: what must be caught and what must not be
  * called a difference is the same on every machine. */
 #include <criterion/criterion.h>

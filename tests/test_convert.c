@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_convert: quantised files are byte for byte llama-quantize's, keys come along, folders become the same
  * model, and nothing half done is left behind. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The corpus of bad files, through the real command: each is answered with exit code 2 and one line on stderr
  * that says what is wrong, within a bounded time and, except under AddressSanitizer, with little memory;
  * nothing is left of the output that was asked for. Odd files that are right must work. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Evaluations as a user runs them, on the trained tiny model: same files whatever the batch, however often
  * the run is killed, however many shards share it; and the mistakes that must be refused. LFM2_KILLS=50 kills
  * more often than the few times of an ordinary test run. */

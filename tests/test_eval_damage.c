@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every task's original files, damaged: a row that is cut, incomplete, of wrong types or wrongly encoded
  * fails alone, by file and line; a file without rows gets one line; a question of 10 MB is a question. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What is written for other scorers, in the form each of them reads: human-eval and EvalPlus, LiveCodeBench's
  * custom_evaluator, IFBench's run_eval, the run files of creative-writing-bench. */
 #include <criterion/criterion.h>

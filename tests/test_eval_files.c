@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What lfm2 eval and lfm2 score make of files, from anybody's hand: samples that are compared and scored
  * again, with numbers worked out elsewhere; data that are damaged, incomplete, empty or far too long; and
  * Multi-IF's conversations.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_eval_ifeval: verdicts of IFEval's checkers against lm-eval's own (oracle/make_ifeval_golden.py), on
  * documents written for this and, where LFM2_EVAL_DATA says they lie, on the first 120 published ones. Kinds
  * of instruction that are exact must agree on every answer; language detection is only near: it must agree on

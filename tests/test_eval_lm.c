@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lm, scores and comparisons, each against something written another way: likelihoods against one plain pass
  * over the whole text, answers against the generator of `lfm2 run`, statistics against numbers worked out by
  * hand. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The same evaluation under mpirun: 2 and 4 processes give the single one's files byte for byte, also when
  * one of them is killed on the way and the same command is given again. Skipped where MPI is not there. */
 #include <criterion/criterion.h>

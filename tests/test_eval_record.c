@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What lfm2 eval keeps of a run: rows of a record against the results file of the same run, counts of tokens
  * against each other, and the card protocol against what its name promises. */
 #include <criterion/criterion.h>

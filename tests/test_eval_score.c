@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lfm2 score on samples that lm-evaluation-harness itself wrote (oracle/make_lmeval_samples.py): every answer
  * is filtered and valued as it did, and every document, target and prompt, those of chats through the model's
  * template too, has the hash that it logged. */

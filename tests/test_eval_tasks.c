@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_eval_tasks: prompts and scores against lm-evaluation-harness itself: fixtures/lmeval/own.jsonl on
  * documents written for this, real.jsonl on the published data where LFM2_EVAL_DATA says they lie (both made
  * by oracle/make_lmeval_golden.py). Every document's prompt must be lm-eval's, byte for byte, and every

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Faults while the program runs, put in by tests/shim_faults.c at chosen calls: a full disk, a kill, a
  * signal, no memory, a file cut short after it was mapped. Whatever happens, the file that stood under the
  * output's name is whole, old or new; and what can be said is said in one line with exit code 2. FAULTS_ALL=1

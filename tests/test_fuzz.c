@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The committed inputs of the fuzzers, in this build: tests/fuzz/NAME/ holds few and small ones that together
  * reach what long fuzzing reached, and every input that was once a finding. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Generating text: what is chosen, what is written, and where it ends. Models are synthetic, so the text is
  * nonsense, but it has a vocabulary and is the same each time. */
 #include <criterion/criterion.h>

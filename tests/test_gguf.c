@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The container: what the writer writes the reader reads back, and every way a file can lie is refused with a
  * text that names the file and the place. */
 #include <criterion/criterion.h>

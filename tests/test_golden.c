@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_golden: the reference engine against Hugging Face Transformers, link by link, and the optimized engine
  * against the same recordings as far as its roundings allow. goldens.h says where the bounds come from. */
 #include <criterion/criterion.h>

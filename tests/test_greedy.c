@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_greedy: `lfm2 run` continues texts as Hugging Face's Transformers does from the same F16 and Q8_0
  * files, token for token (fixtures/make_greedy_golden.py). The files are synthetic and made anew here; their
  * SHA-256 says that they are the ones Transformers read. */

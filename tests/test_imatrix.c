@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_imatrix: importance matrices read, written and collected; Q4_0 fitted with them gives llama-quantize's
  * bytes and a lower weighted error; types of one's own go to the tensors that were meant. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_kernels: every row of the kernel table on a part of its cases (`lfm2 kernels` runs them all), and
  * proof that the harness notices a kernel that is wrong: one broken kernel per op, and one per rule. */
 #include <criterion/criterion.h>

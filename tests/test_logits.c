@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* lfm2 logits and the files it writes: what is stored is what the engine computed, and nothing half-written
  * or misread goes unnoticed. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_lookup: the timing of prompt lookup gives rows of its own, of the same tokens either way. */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_lora: adapters in PEFT's format add scale * B A to the right rows, at load and in a converted file,
  * and what this program does not do in an adapter is refused by name. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The loader on good files: every tensor under its role, hyper-parameters, cost per token. */
 #include <criterion/criterion.h>
 

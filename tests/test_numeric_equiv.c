@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_numeric_equiv: pairs of answers that name the same value, and pairs that do not. */
 #include <criterion/criterion.h>
 

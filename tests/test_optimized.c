@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The optimized engine fulfils the engine contract on models of every architecture and type, within what int8
  * activations cost. LFM2_ISA names the kernels. */
 #include <criterion/criterion.h>

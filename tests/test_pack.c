@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_pack: packing moves every weight to its place and loses nothing; the thread team keeps its promises.
  */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_packed: a packed file gives the same logits as packing at open, and only for its own model; packing at
  * open needs little more memory than one copy of the weights. */
 #include <criterion/criterion.h>

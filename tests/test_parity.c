@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Parity on engines made up here, whose every difference is known; what the real engines do is tested beside
  * them. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_parity_weights: a weight that is NaN or infinite fails parity even where no computed value shows it.
  */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_peer: the command lines that other programs' llama-bench gets, and what is read of their answers. */
 #include <criterion/criterion.h>
 

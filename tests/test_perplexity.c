@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_perplexity: the statistics and base files against NumPy (fixtures/make_quality_golden.py), windows
  * against a loop written here, and base files that lie. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_plan: the lists, ranges and presets of `lfm2 bench`, and the roofline its speeds are compared with. */
 #include <criterion/criterion.h>
 

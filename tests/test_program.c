@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The program as a user meets it: wrong use gives one line on stderr and exit code 2, help gives exit code 0.
  * Runs the `lfm2` that was built beside this test program. */
 #include <criterion/criterion.h>

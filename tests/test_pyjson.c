@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* pyjson against what CPython 3.11 prints. */
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_pyrandom: the numbers of CPython's random.Random (recorded with CPython 3.11). */
 #include <criterion/criterion.h>
 

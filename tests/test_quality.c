@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_quality: sweeps over recipes and the chain of parity, on synthetic models whose figures must at least
  * be in order: nothing for float32, more for fewer bits, and nothing left behind. */
 #include <criterion/criterion.h>

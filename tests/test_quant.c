@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_quant: the tensor types against blocks worked out by hand and bytes written by ggml's quantisers. */
 #include <criterion/criterion.h>
 #include <math.h>

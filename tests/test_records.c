@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_records: runs written and read back, the sentences of failed reads, and what a killed writer leaves.
  */
 #include <criterion/criterion.h>

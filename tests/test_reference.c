@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The reference engine fulfils the engine contract on models of every architecture and type. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>

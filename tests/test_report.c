@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The report on a record made up here, whose every figure is known. */
 #include <criterion/criterion.h>
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_rows: records of data sets: the layouts that are read, and one clear sentence for what is malformed.
  */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_safetensors: folders in Hugging Face's layout give the same models as GGUF files of the same weights,
  * and what breaks a rule of the format is refused with one sentence. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_sampler: each filter against a second, slower coding that sorts everything; what is drawn against what
  * should be; seeds, penalties and refusals. */
 #include <criterion/criterion.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_stats: order statistics on samples worked out by hand, and intervals whose coverage is counted. */
 #include <criterion/criterion.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_synth: synthetic models are the same for any number of threads, and the loader takes them all. */
 #include <criterion/criterion.h>
 #include <math.h>

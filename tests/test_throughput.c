@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_throughput: interleaving, depths, samples, peers and formats of `lfm2 bench`, on an engine
  * that computes nothing and remembers what it was asked. */
 #include <criterion/criterion.h>

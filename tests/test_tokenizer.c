@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_tokenizer: small vocabularies against the tokenizers library (fixtures/make_tokenizer_golden.py), and
  * what has no counterpart there: any bytes, streams, spans that stay text, texts made to be slow. */
 #include <criterion/criterion.h>

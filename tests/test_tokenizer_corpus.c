@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_tokenizer_corpus: real vocabularies, Qwen3's and Llama 3's, on llama.cpp's test vectors and on the
  * evaluation sets, against hashes of the tokenizers library's ids (fixtures/make_tokenizer_golden.py). The
  * vocabularies are too large for the repository: without them (LFM2_DATASETS, else ../shared/datasets) these

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_tokenizer_files: vocabularies that lie. Each is a good one with one thing changed, and is answered
  * with one line that names it. */
 #include <criterion/criterion.h>

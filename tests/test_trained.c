@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* test_trained: the trained model of data/tiny says here what it says in Hugging Face's Transformers: the
  * same log-likelihoods of answers and the same greedy tokens, item by item (data/tiny/score.py wrote them).
  * LFM2_TRAINED=all compares every item, in minutes, and says by how much they differ at most. */

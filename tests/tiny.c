@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tiny: plans a small model's tensors, then declares and fills them in the same order. */
 #include "tests/tiny.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tiny: seeded random models of a few hundred kilobytes, written as ordinary GGUF, so that tests run the real
  * loader and both engines in milliseconds. Names and keys are spelled out here and not taken from
  * data/names.c: the loader is tested against a second statement of them.

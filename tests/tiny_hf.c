@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tiny_hf: lists the tensors of a folder with the pieces of the GGUF file that each is made of, then writes
  * header and pieces. */
 #include "tests/tiny_hf.h"

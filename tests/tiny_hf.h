@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* tiny_hf: the folder that Hugging Face's Transformers would write for a tiny model: config.json and
  * safetensors, in the layouts that official checkpoints have. Names are spelled out here and not taken from
  * data/names.c. */

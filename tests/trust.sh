@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
 # SECURITY.md's figures are those of tests/trust.csv and tests/fuzz.csv: writes the table of fuzzers there, and with
 # --check (as `make lint` does) says instead which figure is another.
 set -u

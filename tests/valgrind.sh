@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Short runs under valgrind: the loader, both engines, the tokenizer, a writer. The portable kernels, since valgrind
 # knows no AVX-512. usage: sh tests/valgrind.sh ./lfm2
 set -eu

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Records what Hugging Face Transformers' own classes compute, for tests/test_golden.c to compare with.
 
 Each golden is a tiny model with seeded random weights: a folder NAME/ as Transformers saves it, and NAME.h5 with the

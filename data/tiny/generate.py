@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Text for the tiny model: training documents, the test sets mini_gsm8k and mini_mmlu, and a held-out text.
 
 Everything is made here from word lists and a seed; nothing is taken from anywhere. A question belongs to the

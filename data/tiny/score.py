@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores a folder with Transformers in float32, as lm-eval would, and keeps every item's result for the tests.
 
 python score.py [EVERY]    every item, or every 2nd, 3rd ...; writes expected_gsm8k.jsonl.gz, expected_mmlu.jsonl.gz and expected.json beside this file

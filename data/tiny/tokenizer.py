@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tiny model's tokenizer: byte-level BPE with LFM2's pre-tokenizer, special tokens and chat layout."""
 import itertools
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains the tiny LFM2-MoE on generated text and writes it as a Hugging Face folder.
 
 python train.py --steps 1600 [--threads 2] [--state FILE]     the state file lets a stopped training go on

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* code: programs to be written. The answers are not run here: they are written as the lines that each
  * benchmark's own scorer reads. */
 #include "eval/tasks/shared.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* creative: prompts for stories, which a judge model scores elsewhere. */
 #include "eval/tasks/shared.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gpqa: graduate-level questions. In which order lm-eval shows the four choices depends on the state of a
  * random generator that everything before has used, so documents are taken as a run of lm-eval logged them.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gsm8k: grade-school arithmetic in lm-eval's four ways of asking. */
 #include "eval/tasks/shared.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* gsm_plus: GSM8K's questions changed in eight ways. */
 #include "eval/tasks/shared.h"
 

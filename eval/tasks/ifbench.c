@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ifbench: instructions of kinds that are rarely trained for. Its 58 checkers are not here: answers are
  * written for the benchmark's own. */
 #include "eval/tasks/shared.h"

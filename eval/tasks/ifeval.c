@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ifeval: does an answer follow instructions that a program can check? */
 #include "eval/tasks/ifeval_checks.h"
 #include "eval/tasks/shared.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ifeval_checks: one function per kind of instruction, in the words of lm-eval's instructions.py. */
 #include "eval/tasks/ifeval_checks.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ifeval_checks: IFEval's 25 kinds of instruction, and whether a text follows one. */
 #ifndef EVAL_TASKS_IFEVAL_CHECKS_H
 #define EVAL_TASKS_IFEVAL_CHECKS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ifeval_text: what IFEval's checkers need to know about text. */
 #include "eval/tasks/ifeval_text.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ifeval_text: sentences, words and languages, where IFEval leans on NLTK and langdetect. Words are NLTK's;
  * sentences and languages are near: NLTK's sentence model and langdetect's profiles are data that is not
  * here. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* math500: competition mathematics; answers compared as texts, as lm-eval's hendrycks_math does. */
 #include "eval/tasks/math_text.h"
 #include "eval/tasks/shared.h"

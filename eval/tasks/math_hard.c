@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* math_hard: competition mathematics with room to think: lm-eval's prompts of leaderboard_math_hard
  * (Minerva's four examples), valued by numeric_equiv. */
 #include "eval/tasks/math_text.h"

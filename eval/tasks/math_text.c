@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* math_text: strip_string and its helpers, whose exceptions are part of what they compute: an answer on which
  * they fail is compared as it is. */
 #include "eval/tasks/math_text.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* math_text: hendrycks_math's way of comparing answers: both are brought to one spelling, as texts. */
 #ifndef EVAL_TASKS_MATH_TEXT_H
 #define EVAL_TASKS_MATH_TEXT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mgsm: 250 of GSM8K's questions in eleven languages, in lm-eval's three ways of asking. */
 #include "eval/tasks/shared.h"
 

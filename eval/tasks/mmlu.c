@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mmlu: 57 subjects of multiple choice, by likelihood of the letters and by what the model writes. */
 #include "eval/tasks/shared.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mmlu_pro: harder questions with up to ten choices, answered after thinking. */
 #include "eval/tasks/shared.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* mmmlu: MMLU translated into 14 languages by people. */
 #include "eval/tasks/shared.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* multi_if: IFEval's instructions, one more in each of three turns of a conversation. English only: other
  * languages count words and sentences in ways that are not here. */
 #include "eval/tasks/ifeval_checks.h"

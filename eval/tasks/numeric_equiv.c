@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* numeric_equiv: a small reader of LaTeX numbers. */
 #include "eval/tasks/numeric_equiv.h"
 

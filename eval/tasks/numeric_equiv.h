@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* numeric_equiv: do two mathematical answers name the same value? Not math_verify, which needs a computer
  * algebra system: equal as texts after hendrycks_math's rewriting; or numbers built of + - * / ^, fractions,
  * roots, pi and e that agree to 12 digits; or lists and intervals of the same shape whose members agree.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* shared: what several suites' documents have in common. */
 #include "eval/tasks/shared.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* shared: tables that several suites have in common. */
 #ifndef EVAL_TASKS_SHARED_H
 #define EVAL_TASKS_SHARED_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fills the files of fixtures/lmeval/own with documents made here until every suite has at least 100.
 
     python make_documents.py OWN

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """IFEval's verdicts by lm-eval's own checkers on answers.json's answers, for tests/test_eval_ifeval.c.
 
     python make_ifeval_golden.py OUT [DATA]

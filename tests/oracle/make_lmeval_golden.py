@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What lm-evaluation-harness itself makes of documents and answers, written down for tests/test_eval_*.c.
 
 Uses the installed package's own task definitions and code; only where they would download a data set they get one

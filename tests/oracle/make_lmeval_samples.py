@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Samples files that lm-evaluation-harness itself writes, for tests of `lfm2 score`.
 
     python make_lmeval_samples.py OUT

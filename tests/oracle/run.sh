@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Derives the evaluation fixtures anew with the pinned lm-evaluation-harness, compares them with the committed ones,
 # and shows what `make test` compares with them, in a table. `make oracle` runs it; .ci/run too. Without Python or
 # without the packages it says so and passes: the committed fixtures are what `make test` compares with, always.
