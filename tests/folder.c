@@ -57,3 +57,25 @@ int same_file(const char *a, const char *b) {
     buffer_free(&y);
     return same;
 }
+
+int same_results(const char *a, const char *b) {
+    static const char *const names[] = {"tiny/results_2023-11-14T22-13-20.json",
+                                        "tiny/samples_gsm8k_2023-11-14T22-13-20.jsonl"};
+    char x[256], y[256];
+    int same = 1;
+    for (int i = 0; i < 2; i++) {
+        snprintf(x, sizeof x, "%s/%s", in(a), names[i]);
+        snprintf(y, sizeof y, "%s/%s", in(b), names[i]);
+        same &= same_file(x, y);
+    }
+    return same;
+}
+
+int lines_of(const char *path) {
+    struct buffer text = {0};
+    int n = 0;
+    if (read_text(path, &text))
+        for (size_t i = 0; i < text.n; i++) n += text.data[i] == '\n';
+    buffer_free(&text);
+    return n;
+}

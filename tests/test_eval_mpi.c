@@ -90,27 +90,6 @@ static void expect_success(pid_t pid) {
     buffer_free(&said);
 }
 
-static void expect_same_results(const char *a, const char *b) {
-    static const char *const names[] = {"tiny/results_2023-11-14T22-13-20.json",
-                                        "tiny/samples_gsm8k_2023-11-14T22-13-20.jsonl"};
-    char x[256], y[256];
-    for (int i = 0; i < 2; i++) {
-        snprintf(x, sizeof x, "%s/%s", in(a), names[i]);
-        snprintf(y, sizeof y, "%s/%s", in(b), names[i]);
-        cr_expect(same_file(x, y), "%s differs from %s", x, y);
-    }
-}
-
-/* Whole lines; 0 when the file is not there yet. */
-static int lines_of(const char *path) {
-    struct buffer text = {0};
-    int n = 0;
-    if (access(path, R_OK) == 0 && read_text(path, &text))
-        for (size_t i = 0; i < text.n; i++) n += text.data[i] == '\n';
-    buffer_free(&text);
-    return n;
-}
-
 /* The process of this rank that mpirun started; 0: not there. */
 static pid_t rank_of(pid_t mpirun, int rank) {
     char wanted[48], path[64], bytes[1 << 16];
@@ -140,9 +119,9 @@ Test(eval_mpi, two_and_four_ranks_give_the_single_runs_files) {
     need_mpi();
     expect_success(start(0, in("one")));
     expect_success(start(2, in("two")));
-    expect_same_results("one", "two");
+    cr_expect(same_results("one", "two"));
     expect_success(start(4, in("four")));
-    expect_same_results("one", "four");
+    cr_expect(same_results("one", "four"));
     cr_expect_eq(lines_of(in("four/journal.jsonl")), ITEMS + 1, "each item once, and the header");
 }
 
@@ -164,7 +143,7 @@ static void kill_one(int rank, const char *name) {
     cr_expect(kept >= before && kept <= ITEMS, "%d lines, %d before the kill", kept, before);
     expect_success(start(4, in(name)));
     cr_expect_eq(lines_of(journal), ITEMS + 1, "each item once, and the header");
-    expect_same_results("one", name);
+    cr_expect(same_results("one", name));
     fprintf(stderr,
             "eval_mpi: rank %d of 4 killed with %d of %d items kept: same files after the same command\n",
             rank, kept - 1, ITEMS);
