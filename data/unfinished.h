@@ -16,8 +16,8 @@ enum status output_check(const char *path, const char *input, struct error *e);
 void unfinished_add(const char *path);
 /* It was renamed or removed. */
 void unfinished_done(const char *path);
-/* Gives the closed file `temporary` its final name, after its bytes have reached the disk: a power cut leaves the
- * old file or the new one. It is unfinished no more; on an error it is left for the caller to remove. */
+/* Gives the closed file `temporary` its final name, after its bytes have reached the disk: a power cut leaves
+ * the old file or the new one. It is unfinished no more; on an error it is left for the caller to remove. */
 enum status put_in_place(const char *temporary, const char *path, struct error *e);
 /* Removes the files. Calls nothing but unlink. */
 void unfinished_remove(void);
