@@ -11,6 +11,7 @@
 
 #include "bench/cmd.h"
 #include "bench/report.h"
+#include "tests/made_up_runs.h"
 
 static char folder[256], record[300], page[300];
 
@@ -36,146 +37,14 @@ static void add(struct record *r) {
     record_free(r);
 }
 
-static struct record *new_run(const char *kind) {
-    struct record *r = record_new(kind);
-    record_text(r, "time", "2025-01-02T03:04:05Z");
-    record_text(r, "commit", "0123456789abcdef");
-    record_text(r, "cpu", "Made-up CPU | 9000");
-    record_integer(r, "cores", 2);
-    return r;
-}
-
-static const struct model_row models[] = {
-    {.name = "LFM2-8B-A1B",
-     .file = "a.gguf",
-     .arch = "lfm2moe",
-     .recipe = "Q4_0",
-     .synthetic = 1,
-     .bytes = 4732817152,
-     .params = 8340000000,
-     .bytes_per_token = 0.9e9,
-     .macs_per_token = 1.42e9,
-     .head_macs = 0.13e9},
-    {.name = "Qwen3-1.7B",
-     .file = "b.gguf",
-     .arch = "qwen3",
-     .recipe = "Q4_0",
-     .synthetic = 1,
-     .bytes = 1051569696,
-     .params = 1700000000,
-     .bytes_per_token = 1.0e9,
-     .macs_per_token = 1.4e9,
-     .head_macs = 0.31e9,
-     .kv_bytes_per_position = 125e3},
-};
-
-/* Engine 0 is ours, 1 a peer half as fast. */
-static struct throughput_row speed(int model, int peer, int prompt, int gen, int depth, double ts) {
-    struct throughput_row r = {
-        .n_prompt = prompt, .n_gen = gen, .n_depth = depth, .threads = 2, .repetitions = 5};
-    snprintf(r.engine, sizeof r.engine, "%s", peer ? "llama.cpp b1" : "optimized");
-    snprintf(r.model, sizeof r.model, "%s", models[model].name);
-    if (depth)
-        snprintf(r.test, sizeof r.test, "%s%d @ d%d", gen ? "tg" : "pp", gen ? gen : prompt, depth);
-    else
-        snprintf(r.test, sizeof r.test, "%s%d", gen ? "tg" : "pp", gen ? gen : prompt);
-    r.median_ts = peer ? ts / 2 : ts;
-    r.ci_lo = r.median_ts * 0.9;
-    r.ci_hi = r.median_ts * 1.1;
-    r.limit_ts = peer ? 0 : 2 * ts;
-    r.share_of_limit = peer ? 0 : 0.5;
-    snprintf(r.limited_by, sizeof r.limited_by, "%s", gen ? "read" : "int8");
-    r.output_same = 1;
-    if (peer) r.ratio = 2.0, r.ratio_lo = 1.9, r.ratio_hi = 2.1;
-    return r;
-}
-
 static void add_bench(double lfm2_pp1024) {
-    struct rows rows = {0};
-    struct record *r = new_run("bench");
-    for (int model = 0; model < 2; model++)
-        for (int peer = 0; peer < 2; peer++) {
-            double base = model ? 80 : lfm2_pp1024;
-            for (int n = 32; n <= 4096; n *= 2) {
-                struct throughput_row row = speed(model, peer, n, 0, 0, n == 1024 ? base : base - n / 100.0);
-                rows_add(&rows, &throughput_table, &row);
-            }
-            static const int depths[] = {0, 512, 1024, 4096};
-            for (int d = 0; d < 4; d++) {
-                struct throughput_row row = speed(model, peer, 0, 100, depths[d], (model ? 12 : 15) - d);
-                rows_add(&rows, &throughput_table, &row);
-            }
-        }
-    record_rows(r, &models_table, models, 2);
-    record_rows(r, &throughput_table, rows.data, rows.n);
-    struct limits_row limit = {.name = "read",
-                               .isa = "avx512",
-                               .unit = "GB/s",
-                               .threads = 2,
-                               .bytes = 3000000000,
-                               .median = 27.25,
-                               .lowest = 26,
-                               .highest = 28,
-                               .best = 1};
-    record_rows(r, &limits_table, &limit, 1);
-    free(rows.data);
-    add(r);
+    add(made_up_bench(lfm2_pp1024));
 }
 
 static const char *optimized; /* what the next parity run says of the engine; NULL: nothing */
 
 static void add_parity(int holds) {
-    struct parity_layer_row layers[4] = {0};
-    struct parity_logits_row logits[3] = {{.phase = "prefill",
-                                           .view = "all",
-                                           .positions = 64,
-                                           .same_top1 = 63,
-                                           .nmse = 1.25e-3,
-                                           .nmse_worst = 2e-3,
-                                           .kl_mean = 3e-4,
-                                           .kl_max = 4e-3},
-                                          {.phase = "prefill",
-                                           .view = "unflipped",
-                                           .nmse = NAN,
-                                           .kl_mean = NAN,
-                                           .nmse_worst = NAN,
-                                           .max_abs = NAN,
-                                           .kl_max = NAN},
-                                          {.phase = "prefill",
-                                           .view = "routed",
-                                           .positions = 64,
-                                           .same_top1 = 62,
-                                           .nmse = 1.5e-3,
-                                           .nmse_worst = 2e-3,
-                                           .kl_mean = 5e-4,
-                                           .kl_max = 6e-3}};
-    struct parity_bound_row bound = {.name = "logits NMSE",
-                                     .why = "because it is made up",
-                                     .found = 1.25e-3,
-                                     .limit = 1e-2,
-                                     .holds = holds};
-    for (int l = 0; l < 4; l++) {
-        layers[l] = (struct parity_layer_row){.phase = "prefill",
-                                              .mixer = "conv",
-                                              .ffn = "moe",
-                                              .layer = l,
-                                              .positions = 64,
-                                              .unflipped = 60 - l,
-                                              .router_decisions = 64,
-                                              .router_flips = l,
-                                              .router_first_flips = l,
-                                              .router_near_ties = l};
-        layers[l].residual_nmse = 1e-4 * (l + 1);
-    }
-    struct parity_rows rows = {layers, logits, &bound, 4, 3, 1};
-    struct record *r = new_run("parity");
-    record_integer(r, "n_prefill", 64);
-    record_integer(r, "n_decode", 8);
-    record_integer(r, "passed", holds);
-    if (optimized) record_text(r, "optimized", "%s", optimized);
-    record_rows(r, &models_table, models, 1);
-    parity_rows_store(r, &rows);
-    add(r);
+    add(made_up_parity(holds, optimized));
 }
 
 /* Runs the command with stderr caught in text. */
@@ -239,13 +108,13 @@ Test(report, the_figures_of_the_record_are_on_the_page) {
 /* One test at 1, 2 and 4 threads, as a run of its own. */
 static void add_threads(void) {
     struct rows rows = {0};
-    struct record *r = new_run("bench");
+    struct record *r = made_up_run("bench");
     for (int n = 1; n <= 4; n *= 2) {
-        struct throughput_row row = speed(0, 0, 512, 0, 0, 20.0 * n);
+        struct throughput_row row = made_up_speed(0, 0, 512, 0, 0, 20.0 * n);
         row.threads = n;
         rows_add(&rows, &throughput_table, &row);
     }
-    record_rows(r, &models_table, models, 1);
+    record_rows(r, &models_table, made_up_models, 1);
     record_rows(r, &throughput_table, rows.data, rows.n);
     free(rows.data);
     add(r);
@@ -319,10 +188,10 @@ Test(report, a_later_measurement_replaces_the_earlier) {
 static void add_quality(void) {
     static const char *const recipes[] = {"original BF16", "Q8_0", "Q4_0", "Q4_0+imatrix", "F32+router=Q4_0"};
     struct quality_row rows[10] = {0};
-    struct record *r = new_run("quality");
+    struct record *r = made_up_run("quality");
     for (int i = 0; i < 10; i++) {
         struct quality_row *q = &rows[i];
-        snprintf(q->model, sizeof q->model, "%s", models[0].name);
+        snprintf(q->model, sizeof q->model, "%s", made_up_models[0].name);
         snprintf(q->recipe, sizeof q->recipe, "%s", recipes[i % 5]);
         snprintf(q->engine, sizeof q->engine, "%s", i < 5 ? "reference" : "optimized");
         snprintf(q->text, sizeof q->text, "held-out.txt");
@@ -342,7 +211,7 @@ static void add_quality(void) {
                                .lo = -0.0015,
                                .hi = -0.0005};
     rows[1].kl_median = -4e-8; /* rounding */
-    record_rows(r, &models_table, models, 1);
+    record_rows(r, &models_table, made_up_models, 1);
     record_rows(r, &quality_table, rows, 10);
     record_rows(r, &kl_pairs_table, &pair, 1);
     add(r);
@@ -380,7 +249,7 @@ static void add_quality(void) {
          .hi = 0.03,
          .p = 0.625},
     };
-    r = new_run("compare");
+    r = made_up_run("compare");
     record_rows(r, &eval_pairs_table, answers, 3);
     add(r);
 }
@@ -436,7 +305,7 @@ static void add_scores(const struct model_row *model, const struct eval_row *row
                                .prefix = prefix,
                                .items_s = items_s,
                                .fed = prefix ? 40000 : 240000};
-    struct record *r = new_run("eval");
+    struct record *r = made_up_run("eval");
     snprintf(run.model, sizeof run.model, "%s", model->name);
     snprintf(run.recipe, sizeof run.recipe, "%s", model->recipe);
     snprintf(run.engine, sizeof run.engine, "%s", rows->engine);
@@ -494,9 +363,9 @@ Test(report, answers_stand_in_a_table_per_protocol) {
 
 Test(report, the_cards_value_stands_beside_the_cards_model_alone) {
     char err[1024];
-    struct model_row real = models[0];
-    struct eval_row row = score(&models[0], "optimized", "lm-eval", "mmlu", "", 0.8125);
-    add_scores(&models[0], &row, 1, 1, 8);
+    struct model_row real = made_up_models[0];
+    struct eval_row row = score(&made_up_models[0], "optimized", "lm-eval", "mmlu", "", 0.8125);
+    add_scores(&made_up_models[0], &row, 1, 1, 8);
     cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
     char *text = contents(page);
     expect(text, "Scores of synthetic models are not shown");
@@ -530,7 +399,7 @@ Test(report, pairs_are_pooled_and_sharing_is_counted) {
                                       .lo = -0.125,
                                       .hi = 0.075,
                                       .p = NAN}};
-    struct record *r = new_run("compare");
+    struct record *r = made_up_run("compare");
     for (int i = 0; i < 3; i++) {
         snprintf(pairs[i].a, sizeof pairs[i].a, "M, reference");
         snprintf(pairs[i].b, sizeof pairs[i].b, "M, optimized");
@@ -556,11 +425,11 @@ Test(report, pairs_are_pooled_and_sharing_is_counted) {
 
 Test(report, eight_sequences_stand_beside_one) {
     char err[1024];
-    struct throughput_row rows[2] = {speed(0, 0, 0, 100, 0, 16), speed(0, 0, 0, 800, 0, 40)};
+    struct throughput_row rows[2] = {made_up_speed(0, 0, 0, 100, 0, 16), made_up_speed(0, 0, 0, 800, 0, 40)};
     snprintf(rows[1].test, sizeof rows[1].test, "tg100 x8");
     rows[1].limit_ts = 48, rows[1].share_of_limit = 40.0 / 48;
-    struct record *r = new_run("bench");
-    record_rows(r, &models_table, models, 2);
+    struct record *r = made_up_run("bench");
+    record_rows(r, &models_table, made_up_models, 2);
     record_rows(r, &throughput_table, rows, 2);
     add(r);
     cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
@@ -629,7 +498,7 @@ Test(report, bad_input_is_one_line_and_2) {
     cr_assert_eq(strchr(err, '\n'), err + strlen(err) - 1, "%s", err);
     unlink(record);
     /* a parity run without its tables */
-    add(new_run("parity"));
+    add(made_up_run("parity"));
     cr_assert_eq(report(err, sizeof err, "--no-plots"), 2);
     expect(err, "0001-parity");
     unlink(record);
