@@ -455,6 +455,9 @@ enum status parity_run(struct parity_result *out, const struct model *m, const s
         out->phase[p].tokens = p == PARITY_PREFILL ? o->n_prefill : o->n_decode;
         out->phase[p].layers = calloc((size_t)out->n_layers, sizeof *out->phase[p].layers);
         if (!out->phase[p].layers) return fail(e, ERR_MEMORY, "parity: out of memory");
+        for (int l = 0; l < out->n_layers; l++)
+            out->phase[p].layers[l].int8_attention =
+                o->kv_type == KV_Q8 && m->layers[l].mixer == MIXER_ATTENTION;
     }
     enum status st = m->index ? parity_weights(out, m, e) : OK;
     if (st == OK) st = compare(&c, e);

@@ -41,6 +41,7 @@ struct parity_layer {
     struct difference at[PARITY_VIEWS][PARITY_POINTS];
     struct difference middle[PARITY_VIEWS]; /* the residual stream between mixer and ffn */
     int64_t positions[PARITY_VIEWS];
+    int int8_attention;                  /* 1: the mixer is attention over an int8 cache */
     struct parity_router router, routed; /* of the first and the second run; decisions 0 for dense layers */
 };
 

@@ -42,8 +42,16 @@ static const struct parity_logits *judged(const struct parity_result *r, int pha
 /* The NMSE that one rounding of activations adds: int8 with a scale per 32 normally distributed values
  * gives 2.9e-5 per product, a layer half chains two or three, and the first layers of the full-size models
  * measure 1e-4 to 5e-4; the f16 cache and float sums give 1e-7. */
+static const double int8_rounding = 2e-4;
+
 static double rounding(const struct parity_result *r) {
-    return r->int8 ? 2e-4 : 5e-7;
+    return r->int8 ? int8_rounding : 5e-7;
+}
+
+/* What attention over an int8 cache adds in float models too: queries, keys, values and the weights of
+ * positions are rounded, as often as activations in a layer half. */
+static double mixer_rounding(const struct parity_result *r, const struct parity_layer *l) {
+    return l->int8_attention ? int8_rounding : rounding(r);
 }
 
 /* By how much the worst layer half, or the head, raises the NMSE it is given, rounding allowed for. */
@@ -51,17 +59,17 @@ static double worst_gain(const struct parity_result *r) {
     double worst = NAN;
     for (int p = 0; p < PARITY_PHASES; p++) {
         const struct parity_layer *layers = r->phase[p].layers;
-        double in = rounding(r);
+        double in = 0;
         if (!judged(r, p)->positions) continue;
         int view = layers[0].positions[PARITY_ROUTED] ? PARITY_ROUTED : PARITY_ALL;
         for (int l = 0; l < r->n_layers; l++) {
             const struct difference *at = layers[l].at[view];
             double middle = rounding(r) + difference_nmse(&layers[l].middle[view]);
-            worst = fmax(worst, difference_nmse(&at[PARITY_MIXER]) / in);
+            worst = fmax(worst, difference_nmse(&at[PARITY_MIXER]) / (mixer_rounding(r, &layers[l]) + in));
             worst = fmax(worst, difference_nmse(&at[PARITY_FFN]) / middle);
-            in = rounding(r) + difference_nmse(&at[PARITY_RESIDUAL]);
+            in = difference_nmse(&at[PARITY_RESIDUAL]);
         }
-        worst = fmax(worst, difference_nmse(&judged(r, p)->difference) / in);
+        worst = fmax(worst, difference_nmse(&judged(r, p)->difference) / (rounding(r) + in));
     }
     return worst;
 }

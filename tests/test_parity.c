@@ -344,20 +344,21 @@ static enum status open_altered(struct session **out, const struct model *m, con
     return engine_optimized.open(out, &altered, o, e);
 }
 
-static enum status run_tiny(struct parity_result *r, const char *arch, enum tensor_type type, int alter,
-                            float factor, struct error *e) {
+static enum status run_tiny(struct parity_result *r, const char *arch, enum tensor_type type,
+                            enum kv_type kv_type, int alter, float factor, struct error *e) {
     char folder[256], path[300];
     struct tiny_spec spec = tiny_default(arch);
     struct model *m = NULL;
     int32_t ids[40 + 6];
     spec.type = spec.embedding = type;
+    if (kv_type == KV_Q8) spec.d = 32; /* the cache's blocks */
     cr_assert_eq(tiny_directory(folder, sizeof folder), 0);
     snprintf(path, sizeof path, "%s/tiny.gguf", folder);
     cr_assert_eq(tiny_write(path, &spec, e), OK, "%s", e->text);
     cr_assert_eq(model_open(&m, path, e), OK, "%s", e->text);
     parity_ids(m, 3, ids, 46);
     struct engine wrapped = engine_optimized;
-    struct parity_options o = {.threads = 2, .ids = ids, .n_prefill = 40, .n_decode = 6};
+    struct parity_options o = {.threads = 2, .ids = ids, .n_prefill = 40, .n_decode = 6, .kv_type = kv_type};
     struct layer *copy = calloc((size_t)m->config.n_layers, sizeof *copy);
     float *norm = calloc((size_t)m->config.n_embd, sizeof *norm);
     if (alter >= 0) {
@@ -380,42 +381,52 @@ static enum status run_tiny(struct parity_result *r, const char *arch, enum tens
 
 static const char *const archs[] = {"lfm2moe", "lfm2", "qwen3"};
 
+static void expect_agreement(const char *arch, enum tensor_type type, enum kv_type kv_type) {
+    struct parity_result r;
+    struct error e = {0};
+    const char *name = type_info(type)->name, *cache = kv_type == KV_Q8 ? "int8" : "f16";
+    cr_assert_eq(run_tiny(&r, arch, type, kv_type, -1, 1, &e), OK, "%s", e.text);
+    for (int i = 0; i < n_parity_bounds; i++)
+        cr_expect(parity_bound_holds(&parity_bounds[i], &r), "%s %s, %s cache: %s: found %g, limit %g", arch,
+                  name, cache, parity_bounds[i].name, parity_bounds[i].found(&r), parity_bounds[i].limit);
+    /* int8 activations cost something, an int8 cache too, f16 keys and values little: were both sides the
+     * same code, there would be nothing */
+    double nmse = difference_nmse(&r.phase[PARITY_PREFILL].logits[PARITY_ALL].difference);
+    int is_float = type == TYPE_F16 && kv_type == KV_F16;
+    cr_expect(is_float ? nmse > 1e-12 && nmse < 1e-5 : nmse > 1e-5, "%s %s, %s cache: %g", arch, name, cache,
+              nmse);
+    parity_free(&r);
+}
+
 Test(parity, the_real_engines_agree) {
     static const enum tensor_type types[] = {TYPE_Q4_0, TYPE_Q8_0, TYPE_F16};
     for (size_t a = 0; a < 3; a++)
         for (size_t t = 0; t < 3; t++) {
-            struct parity_result r;
-            struct error e = {0};
-            cr_assert_eq(run_tiny(&r, archs[a], types[t], -1, 1, &e), OK, "%s", e.text);
-            for (int i = 0; i < n_parity_bounds; i++)
-                cr_expect(parity_bound_holds(&parity_bounds[i], &r), "%s %s: %s: found %g, limit %g",
-                          archs[a], type_info(types[t])->name, parity_bounds[i].name,
-                          parity_bounds[i].found(&r), parity_bounds[i].limit);
-            /* int8 activations cost something, f16 keys and values little: were both sides the same code,
-             * there would be nothing */
-            double nmse = difference_nmse(&r.phase[PARITY_PREFILL].logits[PARITY_ALL].difference);
-            cr_expect(types[t] == TYPE_F16 ? nmse > 1e-12 && nmse < 1e-5 : nmse > 1e-5, "%s %s: %g", archs[a],
-                      type_info(types[t])->name, nmse);
-            parity_free(&r);
+            expect_agreement(archs[a], types[t], KV_F16);
+            expect_agreement(archs[a], types[t], KV_Q8);
         }
 }
 
-/* Half of one norm is wrong: by a half where activations are int8, by two hundredths where all is float. */
+/* Half of one norm is wrong: by a half where activations or the cache are int8, by two hundredths where all
+ * is float. */
+static void expect_objection(const char *arch, enum tensor_type type, enum kv_type kv_type, int layer) {
+    struct parity_result r;
+    struct error e = {0};
+    int is_float = type == TYPE_F16 && kv_type == KV_F16;
+    cr_assert_eq(run_tiny(&r, arch, type, kv_type, layer, is_float ? 1.02f : 1.5f, &e), OK, "%s", e.text);
+    cr_expect_not(parity_passes(&r), "%s, layer %d", arch, layer);
+    const struct parity_layer *l = r.phase[PARITY_PREFILL].layers;
+    double before = layer ? difference_nmse(&l[layer - 1].at[PARITY_UNFLIPPED][PARITY_FFN]) : 0;
+    double here = difference_nmse(&l[layer].at[PARITY_ALL][PARITY_FFN]);
+    cr_expect_gt(here, 10 * before, "%s, layer %d: %g before, %g here", arch, layer, before, here);
+    parity_free(&r);
+}
+
 Test(parity, a_wrong_layer_in_the_real_engine_fails) {
-    for (int is_float = 0; is_float < 2; is_float++)
-        for (size_t a = 0; a < 3; a++)
-            for (int layer = 0; layer < 4; layer++) {
-                struct parity_result r;
-                struct error e = {0};
-                cr_assert_eq(run_tiny(&r, archs[a], is_float ? TYPE_F16 : TYPE_Q8_0, layer,
-                                      is_float ? 1.02f : 1.5f, &e),
-                             OK, "%s", e.text);
-                cr_expect_not(parity_passes(&r), "%s, layer %d", archs[a], layer);
-                const struct parity_layer *l = r.phase[PARITY_PREFILL].layers;
-                double before = layer ? difference_nmse(&l[layer - 1].at[PARITY_UNFLIPPED][PARITY_FFN]) : 0;
-                double here = difference_nmse(&l[layer].at[PARITY_ALL][PARITY_FFN]);
-                cr_expect_gt(here, 10 * before, "%s, layer %d: %g before, %g here", archs[a], layer, before,
-                             here);
-                parity_free(&r);
-            }
+    for (size_t a = 0; a < 3; a++)
+        for (int layer = 0; layer < 4; layer++) {
+            expect_objection(archs[a], TYPE_Q8_0, KV_F16, layer);
+            expect_objection(archs[a], TYPE_F16, KV_F16, layer);
+            expect_objection(archs[a], TYPE_F16, KV_Q8, layer);
+        }
 }
