@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.." || exit 1
 build=${1:?usage: tests/mutate.sh BUILD [named | FIRST [LAST]]}
 shift
 first=1 last=999 named=
+patience=1200 # seconds for one answer, which takes a few: a busy machine must not look like one that hangs
 case ${1:-} in named) named=1 ;; ?*) first=$1 last=${2:-999} ;; esac
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -46,25 +47,45 @@ answers() { # ENGINE FOLDER
 }
 
 # 0: it objects, 1: it does not, 124: no answer in time, others: it cannot be asked.
-judge() { # KIND ARGUMENT, in the copy
+judge() { # KIND ARGUMENT
+    local status
+    (ask "$1" "$2")
+    status=$?
+    case $status in 0 | 1 | 124) return $status ;; esac
+    # Killed, or out of something: that says nothing about the mistake. What it was is shown, and asked once more.
+    echo "mutations: '$1 $2' gave no verdict (status $status); its output ended with:" >&2
+    tail -n 5 "$scratch/log" >&2
+    (ask "$1" "$2")
+}
+
+ask() { # KIND ARGUMENT, in the copy; its output goes to log
+    local status
     cd "$scratch" || return 2
+    rm -f log
     case $1 in
     check) # a kernel against the oracle in float64
-        timeout 300 build/lfm2 kernels --check --op "$2" >log 2>&1
-        case $? in 0) return 1 ;; 1) grep -q "$2" log ;; *) return $? ;; esac
+        timeout $patience build/lfm2 kernels --check --op "$2" >log 2>&1
+        status=$?
+        case $status in 0) return 1 ;; 1) grep -q "$2" log || return 2 ;; *) return $status ;; esac
         ;;
     test) # Criterion tests; a run in which nothing ran says nothing
-        timeout 1200 build/lfm2-tests -j2 --filter "$2" >log 2>&1
-        case $? in 0) return 1 ;; 124) return 124 ;; *) grep -q 'Failing: [1-9]\|Crashing: [1-9]' log || return 2 ;; esac
+        timeout $patience build/lfm2-tests -j2 --filter "$2" >log 2>&1
+        status=$?
+        [ "$status" -eq 0 ] && return 1
+        [ "$status" -eq 1 ] && status=2 # without a test that failed, it is no objection
+        grep -q 'Failing: [1-9]\|Crashing: [1-9]' log || return "$status"
         ;;
     parity) # the trained model in Q4_0, one engine against the other
-        timeout 300 build/lfm2 parity -m trained.gguf -t 1 >log 2>&1
-        case $? in 0) return 1 ;; 1) return 0 ;; *) return 2 ;; esac
+        timeout $patience build/lfm2 parity -m trained.gguf -t 1 >log 2>&1
+        status=$?
+        case $status in 0) return 1 ;; 1) return 0 ;; *) return $status ;; esac
         ;;
     mini) # the trained model's answers are worse than those without the mistake: McNemar's exact p below 5 %
         rm -rf answers
-        timeout 300 bash -c "$(declare -f answers); answers $2 answers" >log 2>&1 &&
-            build/lfm2 eval --compare "answers-$2" answers >log 2>&1 || return 2
+        timeout $patience bash -c "$(declare -f answers); answers $2 answers" >log 2>&1
+        status=$?
+        [ "$status" -eq 124 ] && return 124
+        [ "$status" -eq 0 ] && build/lfm2 eval --compare "answers-$2" answers >log 2>&1 || return 2
         awk '/^all .*,acc / { seen = 1; worse = $(NF - 1) > $(NF - 2) && $NF < 0.05 }
             END { exit seen ? !worse : 2 }' log
         ;;
@@ -79,7 +100,7 @@ prepare() {
             answers reference answers-reference >/dev/null && answers optimized answers-optimized >/dev/null) || return 1
     rows list_judges | sort -u >"$scratch/judges"
     while read -r -u 4 kind argument; do
-        (judge "$kind" "$argument" "$scratch")
+        judge "$kind" "$argument"
         [ $? -eq 1 ] && continue
         echo "mutations: '$kind $argument' objects without any mistake"
         return 1
@@ -98,7 +119,7 @@ mistake() { # FILE SED JUDGES NAME
         verdict="not built"
     else
         while read -r -u 5 kind argument; do
-            (judge "$kind" "$argument")
+            judge "$kind" "$argument"
             status=$?
             case $status in
             0) ;;
@@ -117,5 +138,5 @@ prepare || {
     exit 1
 }
 rows mistake
-echo "mutations: $caught of $tried caught"
+echo "mutations: $caught of $tried caught, $SECONDS s"
 [ "$tried" -gt 0 ] && [ "$caught" = "$tried" ]
