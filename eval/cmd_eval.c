@@ -113,6 +113,7 @@ static enum status evaluate(struct arguments *a, struct share *share, int *faile
     enum status status = check(a, e);
     if (status == OK) status = eval_tasks(a->tasks, &tasks, &n, e);
     if (status == OK) status = run_open(&r, &a->run, tasks, n, share, e);
+    status = share_agree(share, status, e);
     if (status == OK && share->rank == 0) say(r);
     struct timespec from, to;
     clock_gettime(CLOCK_MONOTONIC, &from);
@@ -140,10 +141,10 @@ static int evaluate_shared(struct arguments *a) {
     enum status status = share_open(&share, &e);
     if (status != OK) return cmd_fail(&e);
     status = evaluate(a, &share, &failed, &e);
-    /* The first rank speaks for all. */
-    if (share.rank > 0 && status != OK) status = OK, failed = 1;
+    /* The first rank speaks for all, while all are there: mpirun ends the others when one has failed. */
+    if (status != OK) failed = share.rank == 0 ? cmd_fail(&e) : 2;
     share_close(&share);
-    return status == OK ? failed : cmd_fail(&e);
+    return failed;
 }
 
 /* The first run beside each other one. */

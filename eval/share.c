@@ -52,6 +52,17 @@ static char *receive(const MPI_Status *from) {
     return bytes;
 }
 
+/* Every rank says how it fared; all get the error of the first one that failed. */
+static enum status agree(const struct share *s, enum status status, struct error *e) {
+    int mine = status == OK ? s->size : s->rank, first = s->size;
+    struct error told = {0};
+    MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+    if (first == s->size) return OK;
+    if (first == s->rank) told = *e;
+    MPI_Bcast(&told, sizeof told, MPI_BYTE, first, MPI_COMM_WORLD);
+    return first == s->rank ? status : fail(e, told.code, "rank %d: %s", first, told.text);
+}
+
 static void note(struct share *s, enum status status, const struct error *e) {
     if (status != OK && s->failed.code == OK) s->failed = *e;
 }
@@ -145,6 +156,14 @@ void share_close(struct share *s) {
     leave(s);
 #endif
     pthread_mutex_destroy(&s->lock);
+}
+
+enum status share_agree(struct share *s, enum status status, struct error *e) {
+#ifdef HAVE_MPI
+    if (s->size > 1) return agree(s, status, e);
+#endif
+    (void)s, (void)e;
+    return status;
 }
 
 struct worker {

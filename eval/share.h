@@ -44,6 +44,10 @@ struct share {
 enum status share_open(struct share *s, struct error *e);
 void share_close(struct share *s);
 
+/* Every rank says whether it can begin: OK when all can, else the error of the first that cannot. Called by
+ * all of them before share_run: a rank that stayed away would be waited for without end. */
+enum status share_agree(struct share *s, enum status status, struct error *e);
+
 /* Runs work(arg) on every rank; it calls share_unit and share_line. master is used at rank 0. Returns when
  * all work of all ranks is done; at rank 0 with the first error of any. */
 enum status share_run(struct share *s, const struct share_master *master,

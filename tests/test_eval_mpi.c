@@ -155,3 +155,21 @@ Test(eval_mpi, a_killed_rank_costs_what_it_was_computing_and_nothing_else) {
     kill_one(2, "worker");
     kill_one(0, "keeper");
 }
+
+/* What one rank finds wrong ends all of them: the journal is the first one's alone. */
+Test(eval_mpi, a_folder_of_another_run_is_refused_at_once) {
+    need_mpi();
+    struct buffer said = {0};
+    char journal[256];
+    snprintf(journal, sizeof journal, "%s/journal.jsonl", in("one"));
+    expect_success(start(0, in("one")));
+    cr_assert_eq(truncate(journal, 0), 0);
+    int fd = open(journal, O_WRONLY);
+    static const char other[] = "d8a6a1b0 not a journal of this program\n\n";
+    cr_assert_eq(write(fd, other, sizeof other - 1), (ssize_t)sizeof other - 1);
+    close(fd);
+    cr_expect_eq(end_of(start(2, in("one"))), 2);
+    cr_assert(read_text(in("said"), &said));
+    cr_expect(strstr(said.data, "is damaged"), "%s", said.data);
+    buffer_free(&said);
+}
