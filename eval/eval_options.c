@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/lm.h"
+
 struct task_list {
     struct task *at;
     int n, capacity, failed;
@@ -60,7 +62,28 @@ static json_t *python_value(const char *text) {
     return json_string(text);
 }
 
-enum status eval_gen_kwargs(const char *text, json_t **out, struct error *e) {
+/* A misspelt setting would change nothing, and look as if it had. */
+static enum status known_settings(json_t *o, struct error *e) {
+    static const char known[] = " max_gen_toks max_new_tokens max_tokens max_completion_tokens do_sample "
+                                "temperature top_k top_p min_p "
+                                "repetition_penalty until ";
+    char name[64];
+    const char *key;
+    json_t *value;
+    json_object_foreach(o, key, value) {
+        snprintf(name, sizeof name, " %.60s ", key);
+        if (!strstr(known, name) || strchr(key, ' '))
+            return fail(e, ERR_ARG, "eval: --gen_kwargs has no setting '%s' (expected one of:%.*s)", key,
+                        (int)sizeof known - 2, known);
+    }
+    struct gen_options read;
+    struct sampler_options defaults = sampler_greedy();
+    enum status status = gen_options_read(&read, o, &defaults, e);
+    gen_options_free(&read);
+    return status;
+}
+
+static enum status read_settings(const char *text, json_t **out, struct error *e) {
     *out = NULL;
     if (text[strspn(text, " ")] == '{') {
         *out = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -81,6 +104,15 @@ enum status eval_gen_kwargs(const char *text, json_t **out, struct error *e) {
         *out = o;
     else
         json_decref(o);
+    return status;
+}
+
+enum status eval_gen_kwargs(const char *text, json_t **out, struct error *e) {
+    TRY(read_settings(text, out, e));
+    enum status status = known_settings(*out, e);
+    if (status == OK) return OK;
+    json_decref(*out);
+    *out = NULL;
     return status;
 }
 

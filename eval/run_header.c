@@ -58,7 +58,7 @@ enum status run_header(const struct run *r, json_t **out, struct error *e) {
     char sample[SHA256_HEX];
     sample_weights(m, sample);
     json_t *run = json_pack(
-        "{s:i,s:s,s:s,s:s,s:I,s:s,s:s,s:o,s:i,s:i,s:b,s:b,s:s?,s:s?,s:s,s:O?,s:i,s:i,s:i}", "journal", 1,
+        "{s:i,s:s,s:s,s:s,s:I,s:s,s:s,s:o,s:i,s:i,s:b,s:b,s:s?,s:s?,s:s,s:O?,s:i,s:i,s:i,s:s?}", "journal", 1,
         "model", name && name[1] ? name + 1 : o->lm.model, "model_sha256", m->header_sha256, "model_sample",
         sample, "model_bytes", (json_int_t)m->file_bytes, "engine", o->lm.engine, "kv_type",
         o->lm.kv_type == KV_Q8 ? "q8_0" : "f16", "tasks", task_list(r), "limit", o->limit, "num_fewshot",
@@ -66,7 +66,7 @@ enum status run_header(const struct run *r, json_t **out, struct error *e) {
         o->task.fewshot_as_multiturn, "system_instruction", o->task.system_instruction, "chat_template",
         o->task.apply_chat_template ? chat_template_names[r->lm->template] : NULL, "protocol",
         o->task.protocol == PROTOCOL_CARD ? "card" : "lm-eval", "gen_kwargs", o->gen_kwargs, "seed",
-        o->lm.seed, "fewshot_seed", o->task.fewshot_seed, "max_length", r->lm->max_length);
+        o->lm.seed, "fewshot_seed", o->task.fewshot_seed, "max_length", r->lm->max_length, "isa", o->lm.isa);
     json_t *info = json_pack("{s:I,s:i}", "date", begun(), "batch_size", r->lm->n_slots);
     *out = run && info ? json_pack("{s:o,s:o}", "run", run, "info", info) : NULL;
     return *out ? OK : fail(e, ERR_ARG, "the options are not UTF-8");
@@ -79,7 +79,7 @@ enum status run_differs(const char *path, const json_t *ours, const json_t *foun
     if (!json_is_object(b)) return fail(e, ERR_FORMAT, "%s: not the journal of an evaluation", path);
     json_object_foreach((json_t *)a, key, value) {
         const json_t *other = json_object_get(b, key);
-        if (other && json_equal((json_t *)other, value)) continue;
+        if (other ? json_equal((json_t *)other, value) : json_is_null(value)) continue;
         struct buffer is = {0}, was = {0};
         py_str(value, &is);
         if (other) py_str(other, &was);

@@ -152,6 +152,10 @@ static const struct {
     {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny/mini_gsm8k", "-c", "999999"},
      "no context of 999999"},
     {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--gen_kwargs", "x"}, "NAME=VALUE"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--gen_kwargs", "temprature=1"},
+     "no setting 'temprature'"},
+    {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--gen_kwargs", "temperature=hot"},
+     "temperature is not a number"},
     {{"--compare", "x"}, "--compare takes two"},
     {{"--compare", "/nonexistent", "/nonexistent"}, "no such file or folder"},
     {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "/nonexistent"}, "/nonexistent"},
@@ -202,4 +206,17 @@ Test(eval, another_run_is_not_mixed_in) {
         cr_expect(text.n > 0 && strstr(text.data, "belongs to a run with another"), "%s", text.data);
         buffer_free(&text);
     }
+}
+
+/* Other kernels round otherwise: what was computed with them is not gone on with. */
+Test(eval, other_instructions_are_not_mixed_in) {
+    const char *words[] = {GSM8K, in("a"), NULL};
+    struct buffer text = {0};
+    setenv("LFM2_ISA", "scalar", 1);
+    cr_assert_eq(evaluate(words, -1), 0);
+    unsetenv("LFM2_ISA");
+    cr_expect_eq(evaluate(words, -1), 2);
+    cr_assert(read_text(in("err"), &text));
+    cr_expect(strstr(text.data, "another isa"), "%s", text.data);
+    buffer_free(&text);
 }
