@@ -14,6 +14,7 @@
 #include "data/quant_weighted.h"
 #include "data/source.h"
 #include "data/tokenizer.h"
+#include "data/unfinished.h"
 
 enum { PIECE_WEIGHTS = 1 << 20 /* about; whole rows */ };
 
@@ -276,6 +277,7 @@ static enum status run(struct job *job, struct gguf_writer *w, struct error *e) 
 enum status convert_write(const struct convert_options *o, struct convert_result *result, struct error *e) {
     struct job job = {.o = o};
     struct gguf_writer *w;
+    TRY(output_check(o->out, o->in, e));
     TRY(gguf_writer_new(&w, o->out, e));
     enum status status = run(&job, w, e);
     gguf_writer_free(w);

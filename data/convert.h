@@ -14,7 +14,7 @@
 
 struct convert_options {
     const char *in;                /* with merges: the base that differences are taken from */
-    const char *out;               /* replaced when it exists */
+    const char *out;               /* replaced when it exists; not the file `in` */
     const struct recipe *recipe;   /* NULL: each tensor keeps its type */
     const char *adapters;          /* "F[:factor],..."; NULL: none */
     const char *merges;            /* "MODEL[:weight],..."; NULL: none */

@@ -399,6 +399,23 @@ Test(convert, a_failed_run_leaves_the_old_file, .init = make_directory, .fini = 
     cr_assert_eq(files_in_directory(), 2);
 }
 
+Test(convert, the_file_that_is_read_is_not_replaced, .init = make_directory, .fini = remove_directory) {
+    struct tiny_spec s = tiny_default("qwen3");
+    struct error e = {0};
+    struct stat before, after;
+    cr_assert_eq(tiny_write(in_directory("m.gguf"), &s, &e), OK, "%s", e.text);
+    cr_assert_eq(stat(in_directory("m.gguf"), &before), 0);
+    cr_assert_eq(symlink("m.gguf", in_directory("o.gguf")), 0); /* the same file by another name */
+    const char *names[] = {"m.gguf", "o.gguf"};
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(convert(in_directory("m.gguf"), in_directory(names[i]), "Q8_0", 1, &e), ERR_ARG);
+        cr_expect(strstr(e.text, "is the file to read"), "%s", e.text);
+    }
+    cr_assert_eq(stat(in_directory("m.gguf"), &after), 0);
+    cr_assert(after.st_ino == before.st_ino && after.st_size == before.st_size);
+    cr_assert_eq(files_in_directory(), 2);
+}
+
 Test(convert, any_number_of_threads_gives_the_same_bytes, .init = make_directory, .fini = remove_directory) {
     struct error e = {0};
     unsigned long first_types = 0, first_bytes = 0, types, bytes;
