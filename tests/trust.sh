@@ -8,6 +8,7 @@ begin='<!-- made by tests/trust.sh from tests/fuzz.csv -->' end='<!-- end -->'
 
 table() {
     awk -F, '
+        function span(seconds) { return seconds < 600 ? sprintf("%.1f s", seconds) : sprintf("%.2f h", seconds / 3600) }
         BEGIN {
             split("gguf folder safetensors vocabulary imatrix base packed tokenizer chat rows extract", order, " ")
             what["gguf"] = "GGUF: models and vocabularies"; what["safetensors"] = "safetensors"; what["folder"] = "config.json and the weights beside it"
@@ -23,10 +24,10 @@ table() {
         END {
             for (i = 1; i <= 11; i++) {
                 f = order[i]
-                printf "| %s | %s | %.0f min | %.2f million | %d | %d |\n", f, what[f], cpu[f] / 60, n[f] / 1e6, edges[f], bad[f]
-                minutes += cpu[f] / 60; all += n[f] / 1e6; found += bad[f]
+                printf "| %s | %s | %s | %d | %d | %d |\n", f, what[f], span(cpu[f]), n[f], edges[f], bad[f]
+                seconds += cpu[f]; all += n[f]; found += bad[f]
             }
-            printf "| all | | %.1f h | %.2f million | | %d |\n", minutes / 60, all, found
+            printf "| all | | %s | %d | | %d |\n", span(seconds), all, found
         }' tests/fuzz.csv
 }
 
