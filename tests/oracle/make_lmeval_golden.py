@@ -199,8 +199,9 @@ def plans(which):
         out.append((name, [(shots, "plain"), (2, "plain"), (shots, "chat")] + single, 200 if name == "gsm8k" else 100))
     for name in ("gsm_plus_mini", "gsm_plus"):
         out.append((name, [(5, "plain"), (8, "plain"), (5, "chat")], 100))
-    for kind in ("direct", "native_cot", "en_cot") if own else ("direct",):
-        for code in "bn de en es fr ja ru sw te th zh".split():
+    every = "bn de en es fr ja ru sw te th zh"
+    for kind, some in (("direct", every), ("native_cot", "en ja"), ("en_cot", "de th")):
+        for code in (every if own else some).split():
             ways = [(0, "plain"), (8, "plain"), (3, "chat")]
             out.append((f"mgsm_{kind}_{code}", ways, 100))
     out.append(("hendrycks_math500", [(0, "plain"), (0, "chat")], 150))
