@@ -68,9 +68,11 @@ static void place(const struct results *r, const char *name, struct eval_row *ro
         row->num_fewshot = t->suite->shots(r->run->tasks[i].data);
         if (!*row->version) COPY(row->version, t->version);
     }
-    json_object_foreach(json_object_get(r->json, "group_subtasks"), group, members)
-        json_array_foreach(members, at, member) if (strcmp(json_string_value(member), name) == 0)
-            COPY(row->parent, group);
+    json_object_foreach(json_object_get(r->json, "group_subtasks"), group, members) {
+        json_array_foreach(members, at, member) {
+            if (strcmp(json_string_value(member), name) == 0) COPY(row->parent, group);
+        }
+    }
 }
 
 static enum status add_scores(struct rows *out, const struct results *r, const struct eval_run_row *run,

@@ -345,7 +345,9 @@ void results_print(const struct results *r, FILE *to) {
     fprintf(to,
             "|------------------------------------|------------------|-----:|------------|-----:|-------:|"
             "---------------:|\n");
-    json_object_foreach(json_object_get(r->json, "results"), name, scores) print_row(r, name, scores, to);
+    json_object_foreach(json_object_get(r->json, "results"), name, scores) {
+        print_row(r, name, scores, to);
+    }
     for (int i = 0; i < r->run->n_tasks; i++) {
         failed += r->tasks[i].n_failed;
         truncated += r->tasks[i].n_truncated;

@@ -64,8 +64,9 @@ enum status sample_line(int doc_id, const struct item *item, const struct buffer
                         const struct sample_hashes *hashes, json_t **out, struct error *e) {
     json_t *names = json_array(), *value;
     const char *key;
-    if (score->metrics)
-        json_object_foreach(score->metrics, key, value) json_array_append_new(names, json_string(key));
+    if (score->metrics) json_object_foreach(score->metrics, key, value) {
+            json_array_append_new(names, json_string(key));
+        }
     *out = json_pack("{s:i,s:O,s:s,s:o,s:o,s:o,s:s,s:o,s:s,s:s,s:s}", "doc_id", doc_id, "doc", item->doc,
                      "target", item->target ? item->target : "", "arguments", arguments(item, prompt),
                      "resps", sample_resps(item->kind, r, n), "filtered_resps",

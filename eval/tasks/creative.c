@@ -43,7 +43,9 @@ static enum status read_rows(const struct task *t, const char *dir, int shots, s
     if (status == OK && !json_is_object(all))
         status = fail(e, ERR_FORMAT, "%s line %d: no JSON object: %s", path, problem.line, problem.text);
     const char *id;
-    json_object_foreach(all, id, one) if (status == OK) status = add_prompt(path, id, one, out, e);
+    json_object_foreach(all, id, one) {
+        if (status == OK) status = add_prompt(path, id, one, out, e);
+    }
     if (status == OK && out->n == 0) status = fail(e, ERR_FORMAT, "%s: no prompts", path);
     json_decref(all);
     free(path);

@@ -256,5 +256,5 @@ const char *language_guess(struct pystr a) {
     int best = -1;
     for (int i = 0; i < LISTS; i++)
         if (frequent[i].script == script && (best < 0 || count[i] > count[best])) best = i;
-    return frequent[best].language;
+    return best < 0 ? "" : frequent[best].language; /* "": a script without lists */
 }
