@@ -204,16 +204,23 @@ static int takes_set(const struct measurement *m, int set) {
     return set_bytes[set] + set_bytes[set] / 8 < free_memory();
 }
 
+/* Memory for a set, in huge pages where there are any; NULL: there is none. */
+static char *map_set(size_t bytes) {
+    char *set = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (set == MAP_FAILED) return NULL;
+    madvise(set, bytes, MADV_HUGEPAGE);
+    return set;
+}
+
 static enum status measure_read(struct measurement *m, struct gang *g, size_t bytes, int repetitions,
                                 struct error *e) {
     struct read_job *job = calloc(1, sizeof *job);
-    char *set = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (!job || set == MAP_FAILED) {
+    char *set = map_set(bytes);
+    if (!job || !set) {
         free(job);
-        if (set != MAP_FAILED) munmap(set, bytes);
+        if (set) munmap(set, bytes);
         return fail(e, ERR_MEMORY, "limits: no memory for %zu bytes to read", bytes);
     }
-    madvise(set, bytes, MADV_HUGEPAGE);
     job->set = set;
     job->bytes = bytes;
     gang_run(g, fill_job, job);
@@ -303,13 +310,12 @@ enum status limits_stand_open(struct limits_stand **out, int threads, unsigned c
     if (bytes + bytes / 8 > free_memory() || threads > MAX_THREADS)
         return fail(e, ERR_MEMORY, "limits: no memory for %zu bytes to read", bytes);
     struct limits_stand *s = calloc(1, sizeof *s);
-    char *set = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (!s || set == MAP_FAILED || gang_open(&s->gang, threads, e)) {
-        if (set != MAP_FAILED) munmap(set, bytes);
+    char *set = map_set(bytes);
+    if (!s || !set || gang_open(&s->gang, threads, e)) {
+        if (set) munmap(set, bytes);
         free(s);
         return fail(e, ERR_MEMORY, "limits: no memory or threads for %zu bytes to read", bytes);
     }
-    madvise(set, bytes, MADV_HUGEPAGE);
     for (int i = 0; i < n_readers; i++)
         if (!(readers[i].needs & ~features)) s->read.reader = &readers[i];
     for (int i = 0; i < n_peaks; i++)

@@ -156,6 +156,19 @@ static void run(const struct throughput_options *o, int n_subjects) {
     cr_assert_eq(throughput_run(&copy, subjects, n_subjects, &throughput, &samples, &e), OK, "%s", e.text);
 }
 
+/* Without a warm-up. */
+static void run_cold(const struct bench_test *tests, int n_tests, int repetitions, int n_subjects) {
+    run(&(struct throughput_options){.tests = tests,
+                                     .n_tests = n_tests,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = repetitions,
+                                     .min_repetitions = repetitions,
+                                     .no_warmup = 1,
+                                     .seed = 1},
+        n_subjects);
+}
+
 static const struct throughput_row *row(int i) {
     cr_assert_lt(i, (int)throughput.n);
     return (const struct throughput_row *)throughput.data + i;
@@ -175,15 +188,7 @@ TestSuite(throughput, .init = make_models);
 Test(throughput, models_alternate_and_directions_too) {
     const struct bench_test test = {8, 0, 0, 1};
     char text[256];
-    run(&(struct throughput_options){.tests = &test,
-                                     .n_tests = 1,
-                                     .threads = 1,
-                                     .batch = 64,
-                                     .repetitions = 3,
-                                     .min_repetitions = 3,
-                                     .no_warmup = 1,
-                                     .seed = 1},
-        2);
+    run_cold(&test, 1, 3, 2);
     feeds(text, sizeof text);
     cr_assert_str_eq(text, "A8 B8 B8 A8 A8 B8");
     for (int i = 0; i < n_events; i++)
@@ -274,15 +279,7 @@ Test(throughput, warm_up_is_not_a_sample) {
 Test(throughput, a_depth_is_fed_once_then_restored_and_extended) {
     const struct bench_test tests[] = {{0, 2, 10, 1}, {4, 0, 10, 1}, {0, 1, 30, 1}};
     char text[256];
-    run(&(struct throughput_options){.tests = tests,
-                                     .n_tests = 3,
-                                     .threads = 1,
-                                     .batch = 64,
-                                     .repetitions = 2,
-                                     .min_repetitions = 2,
-                                     .no_warmup = 1,
-                                     .seed = 1},
-        1);
+    run_cold(tests, 3, 2, 1);
     feeds(text, sizeof text);
     cr_assert_str_eq(text, "A10 A1 A1 A1 A1 A4 A4 A20 A1 A1");
     for (int i = 0; i < n_events; i++)
@@ -296,15 +293,7 @@ Test(throughput, a_depth_is_fed_once_then_restored_and_extended) {
 Test(throughput, several_sequences_step_together_from_one_depth) {
     const struct bench_test tests[] = {{0, 2, 10, 3}, {0, 2, 10, 1}};
     int together = 0, restored = 0, single = 0;
-    run(&(struct throughput_options){.tests = tests,
-                                     .n_tests = 2,
-                                     .threads = 1,
-                                     .batch = 64,
-                                     .repetitions = 2,
-                                     .min_repetitions = 2,
-                                     .no_warmup = 1,
-                                     .seed = 1},
-        1);
+    run_cold(tests, 2, 2, 1);
     for (int i = 0; i < n_events; i++) {
         together += events[i].what == 'm' && events[i].n == 3;
         restored += events[i].what == 'R';
@@ -374,15 +363,7 @@ Test(throughput, the_seed_decides_the_output) {
 Test(throughput, unequal_repetitions_are_noticed) {
     const struct bench_test test = {8, 0, 0, 1};
     unstable = 1;
-    run(&(struct throughput_options){.tests = &test,
-                                     .n_tests = 1,
-                                     .threads = 1,
-                                     .batch = 64,
-                                     .repetitions = 3,
-                                     .min_repetitions = 3,
-                                     .no_warmup = 1,
-                                     .seed = 1},
-        1);
+    run_cold(&test, 1, 3, 1);
     cr_assert_eq(row(0)->output_same, 0);
 }
 
