@@ -181,7 +181,7 @@ static void write_series(struct drawing *d, const struct panel *p, size_t first)
         const struct throughput_row *x = &s->speeds[i];
         if (!in_panel(p, x) || !same_series(x, r)) continue;
         if (p->share)
-            fprintf(d->file, "%g %.6g\n", x_of(x), 100 * x->median_ts / x->limit_ts);
+            fprintf(d->file, "%g %.6g\n", x_of(x), 100 * x->share_of_limit);
         else
             fprintf(d->file, "%g %.6g %.6g %.6g\n", x_of(x), x->median_ts,
                     x->ci_lo > 0 ? x->ci_lo : x->median_ts, x->ci_hi > 0 ? x->ci_hi : x->median_ts);
