@@ -61,8 +61,12 @@ static enum status run(struct said *s, int number, const struct model *m, const 
     const struct engine *engine = number == 2 ? &engine_optimized : &engine_reference;
     const struct config *c = &m->config;
     size_t n = (size_t)o->n, V = (size_t)c->n_vocab;
-    struct engine_options eo = {
-        .threads = o->threads, .cpu_mask = o->cpu_mask, .max_tokens = o->n, .tap = see, .tap_arg = s};
+    struct engine_options eo = {.threads = o->threads,
+                                .cpu_mask = o->cpu_mask,
+                                .scheme = o->scheme,
+                                .max_tokens = o->n,
+                                .tap = see,
+                                .tap_arg = s};
     struct session *session = NULL;
     *s = (struct said){.n = o->n, .n_layers = c->n_layers, .k = c->n_experts_used};
     s->logits = calloc(n, V * sizeof *s->logits);

@@ -19,11 +19,12 @@
 #include "bench/text_ids.h"
 
 struct arguments {
-    const char *models, *original, *lora, *ids, *file, *output, *record;
+    const char *models, *original, *lora, *ids, *file, *schemes, *output, *record;
     int n_prefill, n_decode, seed, threads;
     unsigned cpu_mask;
     struct cache_types cache;
     enum kv_type kv_type;
+    enum scheme scheme; /* of this pass over the models */
 };
 
 /* Each engine has its own rate, so that the second starts its estimate afresh. */
@@ -110,8 +111,9 @@ static enum status choose_ids(const struct arguments *a, const struct model *m, 
 static void print_markdown(const struct model_row *m, const struct arguments *a,
                            const struct parity_result *r, const struct parity_rows *rows,
                            const struct chain_row *links) {
-    printf("## parity of %s (%s, %s)\n\n", m->name, m->recipe,
-           m->synthetic ? "synthetic weights" : "as in the file");
+    printf("## parity of %s (%s, %s)%s%s\n\n", m->name, m->recipe,
+           m->synthetic ? "synthetic weights" : "as in the file", a->scheme ? ", scheme " : "",
+           a->scheme ? scheme_names[a->scheme] : "");
     printf("%d tokens of prefill, %d decode steps, %s; same ids for both engines\n\n",
            r->phase[PARITY_PREFILL].tokens, r->phase[PARITY_DECODE].tokens,
            a->ids    ? "ids as given"
@@ -140,12 +142,14 @@ static void print_markdown(const struct model_row *m, const struct arguments *a,
     printf("\n");
 }
 
-static json_t *json_result(const struct model_row *m, const struct parity_result *r,
-                           const struct parity_rows *rows, const struct chain_row *links) {
+static json_t *json_result(const struct model_row *m, const struct arguments *a,
+                           const struct parity_result *r, const struct parity_rows *rows,
+                           const struct chain_row *links) {
     json_t *object = json_object();
     json_object_set_new(object, "model", json_string(m->name));
     json_object_set_new(object, "header_sha256", json_string(m->header_sha256));
     json_object_set_new(object, "synthetic", json_boolean(m->synthetic));
+    json_object_set_new(object, "scheme", json_string(scheme_names[a->scheme]));
     json_object_set_new(object, "n_prefill", json_integer(r->phase[PARITY_PREFILL].tokens));
     json_object_set_new(object, "n_decode", json_integer(r->phase[PARITY_DECODE].tokens));
     json_object_set_new(object, "reference", json_string(r->want_describe));
@@ -167,6 +171,7 @@ static enum status store(const struct arguments *a, const struct model_row *m, c
     record_integer(record, "n_decode", r->phase[PARITY_DECODE].tokens);
     if (!a->ids && !a->file) record_integer(record, "seed", a->seed);
     record_integer(record, "is_text", a->file != NULL);
+    record_text(record, "scheme", "%s", scheme_names[a->scheme]);
     record_text(record, "reference", "%s", r->want_describe);
     record_text(record, "optimized", "%s", r->got_describe);
     record_number(record, "reference_seconds", r->seconds[0]);
@@ -186,7 +191,7 @@ static enum status present(const struct arguments *a, const struct model *m, con
     struct parity_rows rows;
     TRY(parity_rows_make(&rows, m, r, e));
     if (all)
-        json_array_append_new(all, json_result(&row, r, &rows, links));
+        json_array_append_new(all, json_result(&row, a, r, &rows, links));
     else
         print_markdown(&row, a, r, &rows, links);
     enum status st = a->record ? store(a, &row, r, &rows, links, e) : OK;
@@ -204,6 +209,7 @@ static enum status run_chain(const struct arguments *a, const struct model *m, c
                               .n = o->n_prefill + o->n_decode,
                               .threads = a->threads,
                               .cpu_mask = a->cpu_mask,
+                              .scheme = a->scheme,
                               .progress = show_chain,
                               .progress_arg = watch};
     enum status st = chain_run(links, &c, e);
@@ -217,6 +223,7 @@ static enum status one_model(const char *path, const struct arguments *a, json_t
     struct parity_options o = {.threads = a->threads,
                                .cpu_mask = a->cpu_mask,
                                .kv_type = a->kv_type,
+                               .scheme = a->scheme,
                                .progress = show_progress,
                                .progress_arg = &watch};
     struct parity_result r = {0};
@@ -252,6 +259,27 @@ static enum status all_models(const struct arguments *a, json_t *all, int *passe
     return OK;
 }
 
+/* The next word of a list of schemes. */
+static enum status next_scheme(const char **list, enum scheme *out, struct error *e) {
+    size_t n = strcspn(*list, ",");
+    for (int i = 0; i < SCHEMES; i++)
+        if (strlen(scheme_names[i]) == n && !strncmp(scheme_names[i], *list, n)) {
+            *out = (enum scheme)i;
+            *list += n + ((*list)[n] == ',');
+            return OK;
+        }
+    return fail(e, ERR_ARG, "parity: unknown scheme '%.*s' (expected exact, folded or bf16)",
+                n < 40 ? (int)n : 40, *list);
+}
+
+static enum status all_schemes(struct arguments *a, json_t *all, int *passed, struct error *e) {
+    for (const char *list = a->schemes; *list;) {
+        TRY(next_scheme(&list, &a->scheme, e));
+        TRY(all_models(a, all, passed, e));
+    }
+    return OK;
+}
+
 static enum status check_arguments(const struct arguments *a, struct error *e) {
     if (!a->models || !*a->models) return fail(e, ERR_ARG, "parity: no model given; use -m FILE");
     if (a->n_prefill < 1 || a->n_decode < 0 || a->n_prefill > 1 << 20 || a->n_decode > 1 << 20)
@@ -263,11 +291,14 @@ static enum status check_arguments(const struct arguments *a, struct error *e) {
     if (a->threads < 0) return fail(e, ERR_ARG, "parity: -t cannot be negative (found %d)", a->threads);
     if (strcmp(a->output, "md") && strcmp(a->output, "json"))
         return fail(e, ERR_ARG, "parity: unknown output format '%s' (expected md or json)", a->output);
+    enum scheme scheme;
+    if (!*a->schemes) return fail(e, ERR_ARG, "parity: --scheme names none (expected exact, folded or bf16)");
+    for (const char *list = a->schemes; *list;) TRY(next_scheme(&list, &scheme, e));
     return a->record ? records_check(a->record, e) : OK;
 }
 
 int cmd_parity(int argc, char **argv) {
-    struct arguments a = {.output = "md", .n_prefill = 64, .n_decode = 8, .seed = 1};
+    struct arguments a = {.schemes = "exact", .output = "md", .n_prefill = 64, .n_decode = 8, .seed = 1};
     struct error e = {0};
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &a.models, "FILE[,FILE]", "GGUF files or Hugging Face folders"},
@@ -277,6 +308,9 @@ int cmd_parity(int argc, char **argv) {
         {"-p,--n-prompt", OPTION_INT, &a.n_prefill, "N", "tokens of prefill (64)"},
         {"-n,--n-gen", OPTION_INT, &a.n_decode, "N", "decode steps after it (8)"},
         CACHE_OPTIONS(a.cache),
+        {"--scheme", OPTION_TEXT, &a.schemes, "S[,S]",
+         "exact (default), folded (Q4_0 and activations as int8 with a scale per 256), bf16:\n"
+         "what other tiles would compute, in float32; for accuracy, slow"},
         {"--ids", OPTION_TEXT, &a.ids, "I,I,..",
          "these token ids, used as given, the last -n of them one by one"},
         {"-f,--file", OPTION_TEXT, &a.file, "FILE", "the first -p + -n ids of this text"},
@@ -298,7 +332,7 @@ int cmd_parity(int argc, char **argv) {
         return cmd_fail(&e);
     json_t *all = strcmp(a.output, "json") ? NULL : json_array();
     int passed = 1;
-    enum status st = all_models(&a, all, &passed, &e);
+    enum status st = all_schemes(&a, all, &passed, &e);
     if (st == OK && all) {
         json_dumpf(all, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
         printf("\n");

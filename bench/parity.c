@@ -280,6 +280,7 @@ static enum status run_engine(struct comparison *c, struct error *e) {
     struct engine_options options = {.threads = c->options->threads,
                                      .cpu_mask = c->options->cpu_mask,
                                      .kv_type = c->options->kv_type,
+                                     .scheme = c->options->scheme,
                                      .max_tokens = c->n,
                                      .tap = see,
                                      .tap_arg = c};

@@ -76,6 +76,7 @@ struct parity_options {
     int threads;
     unsigned cpu_mask;
     enum kv_type kv_type;
+    enum scheme scheme;
     const int32_t *ids;      /* [n_prefill + n_decode] */
     int n_prefill, n_decode; /* n_prefill >= 1, n_decode >= 0 */
     /* Called now and then from the thread that called parity_run; NULL: never. done of total layer passes. */

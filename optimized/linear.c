@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "optimized/scheme.h"
+
 struct rows rows_at(const struct rows *r, int first) {
     struct rows v = *r;
     size_t i = (size_t)first;
@@ -43,6 +45,22 @@ void matrix_gemm(const struct kernel_set *k, const struct matrix *m, int panel, 
     if (m->kind == MATRIX_Q6) k->gemm_q6a8(w, m->cols, panels, a, n, y, y_stride);
 }
 
+void float_gemm(struct worker *w, const struct matrix *m, const float *panel, const struct rows *in, int n,
+                float *y, size_t y_stride) {
+    const float *x = in->x;
+    size_t stride = in->x_stride, cols = (size_t)m->cols;
+    if (m->scheme != SCHEME_EXACT) {
+        for (int t = 0; t < n; t++) {
+            float *row = w->rounded + (size_t)t * cols;
+            memcpy(row, in->x + (size_t)t * in->x_stride, cols * sizeof *row);
+            scheme_round(m->scheme, row, m->cols);
+        }
+        x = w->rounded;
+        stride = cols;
+    }
+    w->s->k.gemm_f32(panel, m->cols, x, stride, n, y, y_stride);
+}
+
 void multiply(struct worker *w, const struct matrix *m, int begin, int end, const struct rows *in, int n,
               tile_fn *done, void *arg) {
     const struct kernel_set *k = &w->s->k;
@@ -52,8 +70,8 @@ void multiply(struct worker *w, const struct matrix *m, int begin, int end, cons
             matrix_unpack(m, p, w->unpacked[0], w->row);
             for (int t = 0; t < n; t += TILE_TOKENS) {
                 int now = n - t < TILE_TOKENS ? n - t : TILE_TOKENS;
-                k->gemm_f32(w->unpacked[0], m->cols, in->x + (size_t)t * in->x_stride, in->x_stride, now,
-                            w->tile[0], stride);
+                struct rows part = rows_at(in, t);
+                float_gemm(w, m, w->unpacked[0], &part, now, w->tile[0], stride);
                 done(w, arg, w->tile[0], stride, t, now, p * PANEL, PANEL);
             }
         }

@@ -47,7 +47,7 @@ static void hidden_panels(struct worker *w, const struct ffn *f, int expert, int
             for (int i = 0; i < 2; i++) {
                 const struct matrix *m = i ? &x->up : &x->gate;
                 if (m->kind == MATRIX_FLOAT)
-                    s->k.gemm_f32(w->unpacked[i], m->cols, in.x, in.x_stride, now, w->tile[i], stride);
+                    float_gemm(w, m, w->unpacked[i], &in, now, w->tile[i], stride);
                 else
                     matrix_gemm(&s->k, m, p, step, &in.a, now, w->tile[i], stride);
             }

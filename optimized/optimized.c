@@ -305,6 +305,8 @@ static void describe(const struct session *any, char *text, size_t size) {
     const struct session *s = any->first;
     int n = snprintf(text, size, "threads=%d batch=%d kv=%s", s->threads, s->max_batch,
                      s->kv_type == KV_Q8 ? "q8_0" : "f16");
+    if (s->scheme != SCHEME_EXACT && n > 0 && (size_t)n < size)
+        n += snprintf(text + n, size - (size_t)n, " scheme=%s", scheme_names[s->scheme]);
     for (int i = 0; i < OP_COUNT && n > 0 && (size_t)n < size; i++)
         n += snprintf(text + n, size - (size_t)n, " %s=%s", s->k.chosen[i]->op_name, s->k.chosen[i]->isa);
 }

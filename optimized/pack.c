@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "optimized/scheme.h"
+
 enum matrix_kind matrix_kind(enum tensor_type type) {
     switch (type) {
     case TYPE_Q4_0:
@@ -122,6 +124,7 @@ void matrix_unpack(const struct matrix *m, int panel, float *out, float *row) {
         else
             for (int k = 0; k < m->cols; k++)
                 row[k] = packed_weight(m, m->data + (size_t)panel * m->panel_bytes, r, k);
+        scheme_round(m->scheme, row, m->cols);
         for (int k = 0; k < m->cols; k++) out[(size_t)k * PANEL + r] = row[k];
     }
 }

@@ -8,6 +8,7 @@
 
 #include "data/model.h"
 #include "optimized/kernels.h"
+#include "reference/engine.h"
 
 enum matrix_kind {
     MATRIX_Q4,    /* Q4_0, packed */
@@ -23,6 +24,7 @@ struct matrix {
     size_t panel_bytes; /* 0 for MATRIX_FLOAT */
     const unsigned char *data;
     struct tensor source;
+    enum scheme scheme; /* with MATRIX_FLOAT: how rows are rounded when used (scheme.h) */
 };
 
 enum matrix_kind matrix_kind(enum tensor_type type);

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "data/unfinished.h"
+#include "optimized/scheme.h"
 
 /* Changes whenever kernels.h changes a block or visit_matrices its order. */
 static const char LAYOUT[] = "optimized panels of 16, version 2";
@@ -126,6 +127,8 @@ static void lay_out_worker(struct session *s, struct arena *a, const struct exte
         w->unpacked[i] = take(a, (size_t)x->float_cols * PANEL, sizeof(float));
     }
     w->row = take(a, (size_t)x->max_cols, sizeof(float));
+    if (s->scheme != SCHEME_EXACT)
+        w->rounded = take(a, TILE_TOKENS * (size_t)x->max_cols, sizeof(float));
     w->q = take(a, heads, sizeof(float));
     w->o = take(a, heads, sizeof(float));
     w->part = take(a, heads, sizeof(float));
@@ -229,6 +232,7 @@ static size_t room_for(const struct matrix *m) {
 
 static void describe_one(struct session *s, struct matrix *m, const struct tensor *t, void *arg) {
     *m = matrix_describe(t);
+    scheme_apply(s->scheme, m);
     s->weights_bytes += room_for(m);
     const unsigned char *data = t->data;
     for (size_t i = 0; i < 4; i++)
@@ -396,6 +400,9 @@ enum status session_open(struct session **out, const struct model *m, const stru
                     o->threads);
     if (o->max_tokens < 0 || o->max_tokens > (1 << 24))
         return fail(e, ERR_ARG, "context must be 1..%d tokens (found %d)", 1 << 24, o->max_tokens);
+    if (o->packed && o->scheme != SCHEME_EXACT)
+        return fail(e, ERR_ARG, "%s: packed weights are exact (found scheme %s); leave the packed file out",
+                    o->packed, scheme_names[o->scheme]);
     if (o->max_batch < 0) return fail(e, ERR_ARG, "batch must be positive (found %d)", o->max_batch);
     struct session *s = calloc(1, sizeof *s);
     if (!s) return fail(e, ERR_MEMORY, "out of memory");
@@ -403,6 +410,7 @@ enum status session_open(struct session **out, const struct model *m, const stru
     s->c = &m->config;
     s->first = s;
     s->kv_type = o->kv_type;
+    s->scheme = o->scheme;
     s->threads = o->threads ? o->threads : pool_cpus();
     s->pin = !o->no_pin;
     int max_tokens = o->max_tokens ? o->max_tokens : 4096;

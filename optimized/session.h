@@ -103,6 +103,7 @@ struct session {
     int max_tokens, position;
     int mark; /* a position; -1: none */
     enum kv_type kv_type;
+    enum scheme scheme;
     size_t positions;      /* max_tokens rounded up to KV blocks */
     struct memory *memory; /* [L] */
     float *partial;        /* decode attention over several chunks: o [H, chunks, d], m, l */
@@ -160,6 +161,7 @@ struct worker {
     float *tile[2];       /* [TILE_TOKENS, CHUNK*PANEL] */
     float *unpacked[2];   /* [max cols, PANEL], only with MATRIX_FLOAT */
     float *row;           /* [max cols] */
+    float *rounded;       /* [TILE_TOKENS, max cols], not with SCHEME_EXACT */
     float *q, *o;         /* [ATTENTION_ROWS, d] */
     float *part;          /* [ATTENTION_ROWS, d] */
     float *attention_scratch;
@@ -190,6 +192,10 @@ void multiply(struct worker *w, const struct matrix *m, int begin, int end, cons
 /* y as in the gemm kernels, for any kind but MATRIX_FLOAT. */
 void matrix_gemm(const struct kernel_set *k, const struct matrix *m, int panel, int panels,
                  const struct act8 *a, int n, float *y, size_t y_stride);
+
+/* Rows [0, n) of in, at most TILE_TOKENS, times a panel of m, a MATRIX_FLOAT that is unpacked. */
+void float_gemm(struct worker *w, const struct matrix *m, const float *panel, const struct rows *in, int n,
+                float *y, size_t y_stride);
 
 /* Panels of a matrix shared out over the threads; done sees each output element once. No barrier at the end.
  */

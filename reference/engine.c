@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *const scheme_names[SCHEMES] = {"exact", "folded", "bf16"};
+
 const struct engine *engine_by_name(const char *name) {
     static const struct engine *const engines[] = {&engine_reference, &engine_optimized};
     for (size_t i = 0; i < sizeof engines / sizeof *engines; i++)

@@ -49,6 +49,14 @@ typedef void input_fn(void *arg, const struct tensor *w, const float *x, int n);
  * always caches float32. */
 enum kv_type { KV_F16, KV_Q8 };
 
+/* How products are rounded. EXACT is the engine's own: activations in int8 per 32, and of Q4_0, Q8_0 and Q6_K
+ * the file's own integers. The others are for comparing accuracy, slowly, with what tiles would compute that
+ * sum more than 32 products in integers, or in bf16; optimized only, and not with a packed file.
+ * FOLDED: Q4_0 weights rounded anew to int8 with one scale per 256 of a row, activations likewise; other types
+ * as in EXACT. BF16: the weights of every matrix but the routers, and activations, rounded to bf16. */
+enum scheme { SCHEME_EXACT, SCHEME_FOLDED, SCHEME_BF16, SCHEMES };
+extern const char *const scheme_names[SCHEMES]; /* "exact", "folded", "bf16" */
+
 struct engine_options {
     int threads;          /* 0: one per available CPU */
     int max_tokens;       /* positions the session can hold; 0: 4096. Memory is taken for them in open */
@@ -56,6 +64,7 @@ struct engine_options {
     unsigned cpu_mask;    /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */
     const char *packed;   /* optimized: a file written by pack() for this model; NULL: pack at open */
     enum kv_type kv_type; /* optimized only: one set of options goes to both engines when they are compared */
+    enum scheme scheme;   /* optimized only, as kv_type */
     int no_pin;           /* 1: do not pin threads to CPUs */
     tap_fn *tap;          /* NULL: none. Timing runs leave it NULL */
     void *tap_arg;
