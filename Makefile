@@ -54,7 +54,7 @@ DATA ?=
 SPEED_MODELS ?= $(MODELS)/$(MODEL)-q4_0.gguf,$(MODELS)/$(BESIDE)-q4_0.gguf
 
 .DEFAULT_GOAL := all
-.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality evals eval-speed report check asan ubsan clang fuzz lint oracle
+.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality schemes evals eval-speed report check asan ubsan clang fuzz lint oracle
 .PHONY: kills soak tsan valgrind cppcheck coverage mutations reproducible dist clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
@@ -89,6 +89,9 @@ parity: lfm2 ## compare the engines on MODEL and BESIDE, made when missing
 
 quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUALITY_TEXT=, CHUNKS=100, LIMIT=0), then the pages
 	@sh bench/quality.sh '$(QUALITY_MODEL)' '$(QUALITY_TEXT)' '$(QUESTIONS)' '$(CHUNKS)' '$(LIMIT)'
+
+schemes: lfm2 ## what int8 with a scale per 256, or bf16, would cost in accuracy (SPEED_MODELS=, QUALITY_MODEL=), then the pages
+	@sh bench/schemes.sh '$(SPEED_MODELS)' '$(QUALITY_MODEL)' '$(QUALITY_TEXT)'
 
 evals: lfm2 ## scores of the trained model, its own questions and 770 of DATA=, on both engines, then the pages
 	@sh bench/evals.sh '$(DATA)'

@@ -31,7 +31,7 @@ struct chain_options {
     const int32_t *ids; /* [n], n >= 2 */
     int n, threads;
     unsigned cpu_mask;
-    enum scheme scheme; /* of the optimized engine */
+    enum scheme scheme;                                                 /* of the optimized engine */
     void (*progress)(void *arg, const char *what, int done, int total); /* ids of all runs; NULL: none */
     void *progress_arg;
 };

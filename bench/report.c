@@ -52,9 +52,14 @@ static int is_of_answers(const struct report_source *s) {
     return s->n_eval_runs > 0 && !s->n_parity && !s->n_kernels;
 }
 
+/* About schemes that are not offered: what it has of the exact one stands beside them. */
+static int is_of_schemes(const struct report_source *s) {
+    return report_has_schemes(s) && !s->n_speeds;
+}
+
 int report_has_figure(const struct report_source *s, enum report_figure figure) {
     int found = 0;
-    if (figure == FIGURE_PARITY) return s->n_parity > 0;
+    if (figure == FIGURE_PARITY) return s->n_parity > 0 && !is_of_schemes(s);
     if (figure <= FIGURE_THREADS && is_of_answers(s)) return 0;
     if (figure == FIGURE_THREADS) {
         for (size_t i = 0; i < s->n_speeds && !found; i++) found = report_thread_counts(s, i) > 1;
@@ -234,7 +239,8 @@ static void print_word(FILE *to, const char *description, const char *name) {
 
 static void print_ways(FILE *to, const struct report_source *s) {
     int others = 0;
-    for (size_t i = 0; i < s->n_parity; i++) others |= !report_parity_is_main(s, i);
+    for (size_t i = 0; i < s->n_parity; i++)
+        others |= !report_parity_is_main(s, i) && !report_other_scheme(&s->parity[i]);
     if (!others) return;
     fprintf(
         to,
@@ -248,7 +254,8 @@ static void print_ways(FILE *to, const struct report_source *s) {
         for (size_t j = 0; j < s->parity[i].rows.n_logits; j++) {
             const struct report_parity *p = &s->parity[i];
             const struct parity_logits_row *r = &p->rows.logits[j];
-            if (strcmp(r->view, parity_has_router(&p->rows) ? "routed" : "all") || r->positions == 0)
+            if (strcmp(r->view, parity_has_router(&p->rows) ? "routed" : "all") || r->positions == 0 ||
+                report_other_scheme(p))
                 continue;
             fprintf(to, "| ");
             md_text(to, p->model.name);
@@ -266,7 +273,7 @@ static void print_ways(FILE *to, const struct report_source *s) {
 }
 
 static void print_parity(FILE *to, const struct report_source *s, const char *prefix) {
-    if (!s->n_parity) return;
+    if (!s->n_parity || is_of_schemes(s)) return;
     fprintf(
         to,
         "## Agreement with the reference\n\nThe float32 reference and the optimized engine read the same "
@@ -409,6 +416,7 @@ static enum status print_source(FILE *to, const struct report_source *s, int n, 
         fprintf(to, "\n");
     }
     print_parity(to, s, prefix);
+    report_schemes(to, s);
     print_quality(to, s, prefix);
     if (s->n_eval_runs || (s->n_eval_pairs && !s->n_quality)) print_eval(to, s, prefix);
     print_kernels(to, s);

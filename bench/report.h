@@ -2,7 +2,8 @@
 /* report: RESULTS.md and the figures, from records alone. Reads no clock, no machine and no model: the same
  * records give the same bytes anywhere. Layout of the code: report_source.c reads a record, report.c writes
  * the page, report_headline.c its beginning, report_speed.c its throughput sections, report_plots.c the
- * figures, report_quality.c the section about quantisation, report_eval.c the one about answers. */
+ * figures, report_quality.c the section about quantisation, report_eval.c the one about answers,
+ * report_schemes.c the one about schemes that are not offered. */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
@@ -27,6 +28,7 @@ struct report_parity {
     struct model_row model;
     struct parity_rows rows;
     char reference[512], optimized[512];
+    char scheme[16]; /* "exact" where a record does not say */
     int64_t n_prefill, n_decode, passed;
     struct chain_row chain[CHAIN_LINKS]; /* positions 0: none */
     int is_text;
@@ -88,6 +90,7 @@ void report_model_text(FILE *to, const struct report_source *s, const char *name
 void report_headline(FILE *to, const struct report_source *s);
 /* Throughput tables of one source; heading: "###". */
 void report_speeds(FILE *to, const struct report_source *s);
+void report_schemes(FILE *to, const struct report_source *s); /* nothing when there are none but exact */
 void report_quality(FILE *to, const struct report_source *s);
 void report_batched(FILE *to, const struct report_source *s);
 void report_eval(FILE *to, const struct report_source *s);
@@ -114,6 +117,9 @@ enum report_figure {
 int report_thread_counts(const struct report_source *s, size_t i);
 /* Whether parity i is its model's first: later ones (other instructions, another cache) get one line each. */
 int report_parity_is_main(const struct report_source *s, size_t i);
+/* Whether any parity run is of another scheme than the exact one; whether this one is. */
+int report_has_schemes(const struct report_source *s);
+int report_other_scheme(const struct report_parity *p);
 /* Whether a score says something: those of synthetic models do not. */
 int report_eval_counts(const struct report_source *s, const struct eval_row *r);
 int report_has_figure(const struct report_source *s, enum report_figure figure);

@@ -69,7 +69,9 @@ static void print_agreement(FILE *to, const struct report_source *s) {
         int ways = 0, failed = 0;
         if (!report_parity_is_main(s, i)) continue;
         for (size_t j = i; j < s->n_parity; j++) {
-            if (strcmp(s->parity[j].model.name, s->parity[i].model.name)) continue;
+            if (strcmp(s->parity[j].model.name, s->parity[i].model.name) ||
+                report_other_scheme(&s->parity[j]))
+                continue;
             ways++;
             failed += !s->parity[j].passed;
         }

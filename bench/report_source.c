@@ -138,6 +138,8 @@ static enum status read_parity(struct report_source *s, const struct records *f,
     TRY(parity_rows_read(&p.rows, f, run, e));
     text_or_unknown(f, run, "reference", p.reference, sizeof p.reference);
     text_or_unknown(f, run, "optimized", p.optimized, sizeof p.optimized);
+    if (records_text(f, run, "scheme", p.scheme, sizeof p.scheme, NULL) != OK)
+        snprintf(p.scheme, sizeof p.scheme, "%s", scheme_names[SCHEME_EXACT]);
     p.n_prefill = integer_or(f, run, "n_prefill", -1);
     p.n_decode = integer_or(f, run, "n_decode", -1);
     p.passed = integer_or(f, run, "passed", 0);

@@ -127,8 +127,7 @@ static void lay_out_worker(struct session *s, struct arena *a, const struct exte
         w->unpacked[i] = take(a, (size_t)x->float_cols * PANEL, sizeof(float));
     }
     w->row = take(a, (size_t)x->max_cols, sizeof(float));
-    if (s->scheme != SCHEME_EXACT)
-        w->rounded = take(a, TILE_TOKENS * (size_t)x->max_cols, sizeof(float));
+    if (s->scheme != SCHEME_EXACT) w->rounded = take(a, TILE_TOKENS * (size_t)x->max_cols, sizeof(float));
     w->q = take(a, heads, sizeof(float));
     w->o = take(a, heads, sizeof(float));
     w->part = take(a, heads, sizeof(float));

@@ -52,8 +52,8 @@ enum kv_type { KV_F16, KV_Q8 };
 /* How products are rounded. EXACT is the engine's own: activations in int8 per 32, and of Q4_0, Q8_0 and Q6_K
  * the file's own integers. The others are for comparing accuracy, slowly, with what tiles would compute that
  * sum more than 32 products in integers, or in bf16; optimized only, and not with a packed file.
- * FOLDED: Q4_0 weights rounded anew to int8 with one scale per 256 of a row, activations likewise; other types
- * as in EXACT. BF16: the weights of every matrix but the routers, and activations, rounded to bf16. */
+ * FOLDED: Q4_0 weights rounded anew to int8 with one scale per 256 of a row, activations likewise; other
+ * types as in EXACT. BF16: the weights of every matrix but the routers, and activations, rounded to bf16. */
 enum scheme { SCHEME_EXACT, SCHEME_FOLDED, SCHEME_BF16, SCHEMES };
 extern const char *const scheme_names[SCHEMES]; /* "exact", "folded", "bf16" */
 

@@ -12,6 +12,7 @@
 struct engine_bounds {
     unsigned cpu_mask; /* engine_options of every session */
     enum kv_type kv_type;
+    enum scheme scheme;
     double oracle; /* logits against the oracle, prefill and decode alike */
     double routed; /* logits against the oracle on the engine's own choices of experts */
     double margin; /* how far those choices may be from the best, in units of the router's s + bias */

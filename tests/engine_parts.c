@@ -64,6 +64,7 @@ static struct engine_options options_for(const struct engine_bounds *b, int room
                                    .max_batch = max_batch,
                                    .cpu_mask = b->cpu_mask,
                                    .kv_type = b->kv_type,
+                                   .scheme = b->scheme,
                                    .no_pin = 1};
 }
 

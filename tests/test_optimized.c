@@ -11,25 +11,32 @@
 #include "tests/engine_cases.h"
 #include "tests/engine_models.h"
 
-enum { CACHES = 2 };
+/* Ways to compute: with an f16 cache, with an int8 one, and in the schemes that are not offered. */
+enum { WAY_F16, WAY_Q8, WAY_FOLDED, WAY_BF16, WAYS };
 
-/* Criterion forks and loses pointers, so a parameter is (cache * models + model) * n_engine_cases + case. */
+/* Criterion forks and loses pointers, so a parameter is (way * models + model) * n_engine_cases + case. */
 ParameterizedTestParameters(optimized, contract) {
     static int all[2048];
-    int n = CACHES * n_engine_models * n_engine_cases;
+    int n = WAYS * n_engine_models * n_engine_cases;
     cr_assert_leq(n, (int)(sizeof all / sizeof *all));
     for (int i = 0; i < n; i++) all[i] = i;
     return cr_make_param_array(int, all, (size_t)n);
 }
 
 /* Splits are the same bits: every sum has one order, whatever the batch. */
-static struct engine_bounds bounds_for(const struct tiny_spec *s, enum kv_type kv_type) {
+static struct engine_bounds bounds_for(const struct tiny_spec *s, int way) {
     int exact = s->type == TYPE_F32 || s->type == TYPE_F16;
     double routed = tolerances[exact ? TOL_NMSE_FLOAT_WEIGHTS : TOL_NMSE_INT8_ACTIVATIONS].limit;
-    if (kv_type == KV_Q8) routed += tolerances[TOL_NMSE_INT8_CACHE].limit;
+    if (way == WAY_Q8) routed += tolerances[TOL_NMSE_INT8_CACHE].limit;
+    if (way == WAY_FOLDED && s->type == TYPE_Q4_0) routed = tolerances[TOL_NMSE_FOLDED].limit;
+    if (way == WAY_BF16) routed = tolerances[TOL_NMSE_BF16].limit;
+    double flips = tolerances[TOL_NMSE_INT8_FLIPS].limit * (way == WAY_FOLDED ? 5 : 1);
     return (struct engine_bounds){
-        .kv_type = kv_type,
-        .oracle = exact || !s->E ? routed : tolerances[TOL_NMSE_INT8_FLIPS].limit,
+        .kv_type = way == WAY_Q8 ? KV_Q8 : KV_F16,
+        .scheme = way == WAY_FOLDED ? SCHEME_FOLDED
+                  : way == WAY_BF16 ? SCHEME_BF16
+                                    : SCHEME_EXACT,
+        .oracle = (exact && way != WAY_BF16) || !s->E ? routed : flips,
         .routed = routed,
         .margin = tolerances[TOL_ROUTER_MARGIN].limit,
         .split = 0,
@@ -40,14 +47,14 @@ ParameterizedTest(int *index, optimized, contract) {
     struct error e = {0};
     struct model *m;
     const struct engine_case *c = &engine_cases[*index % n_engine_cases];
-    int which = *index / n_engine_cases % n_engine_models, cache = *index / n_engine_cases / n_engine_models;
-    struct engine_bounds bounds = bounds_for(&engine_models[which].spec, cache ? KV_Q8 : KV_F16);
+    int which = *index / n_engine_cases % n_engine_models, way = *index / n_engine_cases / n_engine_models;
+    struct engine_bounds bounds = bounds_for(&engine_models[which].spec, way);
     cr_assert_eq(cmd_isa_mask(&bounds.cpu_mask, &e), 0, "%s", e.text);
     cr_assert_eq(engine_model_open(&m, which, &e), OK, "%s: %s", engine_models[which].name, e.text);
-    int fits = !cache || m->config.head_dim % 32 == 0; /* else refused: see int8_caches_want_blocks */
+    int fits = way != WAY_Q8 || m->config.head_dim % 32 == 0; /* else refused: see int8_caches_want_blocks */
     enum status status = fits ? c->run(&engine_optimized, m, &bounds, &e) : OK;
     model_close(m);
-    cr_assert_eq(status, OK, "%s, %s: %s", engine_models[which].name, c->name, e.text);
+    cr_assert_eq(status, OK, "%s, %s, way %d: %s", engine_models[which].name, c->name, way, e.text);
 }
 
 Test(optimized, weaker_instruction_sets_are_used_when_asked_for) {
@@ -75,5 +82,23 @@ Test(optimized, int8_caches_want_blocks) {
     cr_assert_eq(m->config.head_dim, 16);
     cr_expect_eq(engine_optimized.open(&s, m, &options, &e), ERR_UNSUPPORTED);
     cr_expect(strstr(e.text, "multiple of 32 (found 16)"), "%s", e.text);
+    model_close(m);
+}
+
+Test(optimized, packed_weights_are_exact) {
+    struct error e = {0};
+    struct model *m;
+    struct session *s = NULL;
+    struct engine_options options = {
+        .threads = 1, .max_tokens = 16, .no_pin = 1, .packed = "w.packed", .scheme = SCHEME_BF16};
+    cr_assert_eq(engine_model_open(&m, 0, &e), OK, "%s", e.text);
+    cr_expect_eq(engine_optimized.open(&s, m, &options, &e), ERR_ARG);
+    cr_expect(strstr(e.text, "w.packed: packed weights are exact (found scheme bf16)"), "%s", e.text);
+    options.packed = NULL;
+    cr_assert_eq(engine_optimized.open(&s, m, &options, &e), OK, "%s", e.text);
+    char text[512];
+    engine_optimized.describe(s, text, sizeof text);
+    cr_expect(strstr(text, " scheme=bf16 "), "%s", text);
+    engine_optimized.close(s);
     model_close(m);
 }

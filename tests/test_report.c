@@ -140,6 +140,34 @@ Test(report, what_was_measured_twice_is_told_apart) {
     free(text);
 }
 
+Test(report, other_schemes_stand_beside_the_exact_one) {
+    char err[1024];
+    add_parity(1);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    cr_assert_not(strstr(text, "What other schemes would cost"), "exact only");
+    free(text);
+    struct record *r = made_up_parity(0, "threads=2 scheme=folded gemm_q4a8=avx2");
+    record_text(r, "scheme", "folded");
+    add(r);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    text = contents(page);
+    expect(text,
+           "| LFM2-8B-A1B | exact | 64 | 1.50e-03 | 1.00 | 5.00e-04 | 6.00e-03 | 96.9 % | 100.00 % | kept |");
+    expect(text, "| LFM2-8B-A1B | folded | 64 | 1.50e-03 | 1.00 | 5.00e-04 | 6.00e-03 | 96.9 % | 100.00 % | "
+                 "**broken** |");
+    expect(text, "float32 reference**: LFM2-8B-A1B: pass.");
+    cr_assert_not(strstr(text, "## Agreement with"), "a record of schemes says it once");
+    free(text);
+    add_bench(50); /* what is offered and measured is judged in full, without the scheme */
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    text = contents(page);
+    expect(text, "## Agreement with");
+    expect(text, "| folded |");
+    cr_assert_not(strstr(text, "What each way of computing it costs"), "one way only");
+    free(text);
+}
+
 Test(report, same_record_same_bytes_and_check_names_the_line) {
     char err[1024];
     add_bench(50);
