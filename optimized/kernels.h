@@ -19,7 +19,9 @@
  *     offsets of Q6 taken from the sums of whole blocks       1.00 x
  *     a fifth line prefetched per block, or 2 KB ahead        0.99 to 1.01 x with 8 tokens
  *     99 instead of 173 barriers per LFM2-8B-A1B token        1.00 x (0.3 %) with 2 threads; kept for more
- * threads packed weights mapped in 4 KiB pages                    decode 0.70 to 0.84 x of huge pages
+ *     packed weights mapped in 4 KiB pages                    decode 0.70 to 0.84 x of huge pages
+ *     counting sort of tokens by expert by all threads        it takes 0.08 to 0.09 ms of a layer's 585 with
+ *                                                             2048 tokens: 0.015 %
  *
  * Packed weights: rows are stored in panels of PANEL = 16, and within a panel block by block along K, so that
  * a thread streams its panels front to back. Bytes that belong together in a 4-way dot product are adjacent:

@@ -140,31 +140,38 @@ static void lay_out_worker(struct session *s, struct arena *a, const struct exte
     w->routing = take_routing(a, c, 1);
 }
 
+/* What only a layer's mixer, a dense ffn or a mixture of experts needs: they share their memory. */
+static void lay_out_halves(struct session *s, struct arena *a, const struct extent *x, int mixer) {
+    const struct config *c = s->c;
+    int qkv = (c->n_heads + 2 * c->n_kv_heads) * c->head_dim;
+    int slots = s->max_batch * max_int(c->n_experts_used, 1);
+    struct arena dense = *a, moe = *a;
+    s->wide_stride = (size_t)max_int(c->conv_taps ? 3 * c->n_embd : 0, qkv);
+    s->wide = take(a, (size_t)s->max_batch * s->wide_stride, sizeof(float));
+    s->mixed = take_rows(a, s->max_batch, mixer, 0);
+    s->hidden_dense = take_rows(&dense, s->max_batch, max_int(c->n_ff, BLOCK), x->float_ffn);
+    if (c->n_experts_used) {
+        s->gathered = take_rows(&moe, slots, c->n_embd, x->float_ffn);
+        s->hidden_moe = take_rows(&moe, slots, c->n_expert_ff, x->float_ffn);
+    }
+    if (dense.used > a->used) *a = dense;
+    if (moe.used > a->used) *a = moe;
+}
+
 /* Gives every buffer its place. Called twice: to count, and with the mapping. */
 static void lay_out(struct session *s, struct arena *a, const struct extent *x) {
     const struct config *c = s->c;
     size_t B = (size_t)s->max_batch, D = (size_t)c->n_embd;
     int heads = c->n_heads * c->head_dim, mixer = max_int(c->n_embd, heads);
-    int k = c->n_experts_used, slots = s->max_batch * max_int(k, 1);
     for (int i = 0; i < c->n_layers; i++) lay_out_layer(s, a, i);
     s->rows = take(a, B, sizeof *s->rows);
     s->spans = take(a, B, sizeof *s->spans);
     s->wanted = take(a, B, sizeof *s->wanted);
     s->x = take(a, B * D, sizeof(float));
-    s->wide_stride =
-        (size_t)max_int(c->conv_taps ? 3 * c->n_embd : 0, heads + 2 * c->n_kv_heads * c->head_dim);
-    s->wide = take(a, B * s->wide_stride, sizeof(float));
     s->y_stride = (size_t)mixer;
     s->y = take(a, B * s->y_stride, sizeof(float));
     s->u = take_rows(a, s->max_batch, c->n_embd, 1);
-    s->mixed = take_rows(a, s->max_batch, mixer, 0);
-    if (k) s->gathered = take_rows(a, slots, c->n_embd, x->float_ffn);
-    struct arena before = *a;
-    s->hidden_dense = take_rows(a, s->max_batch, max_int(c->n_ff, BLOCK), x->float_ffn);
-    if (k) {
-        s->hidden_moe = take_rows(&before, slots, c->n_expert_ff, x->float_ffn);
-        if (before.used > a->used) *a = before; /* one layer has one or the other */
-    }
+    lay_out_halves(s, a, x, mixer);
     size_t angles = B * (size_t)(c->head_dim / 2);
     s->rope_cos = take(a, angles, sizeof(float));
     s->rope_sin = take(a, angles, sizeof(float));
@@ -386,6 +393,9 @@ static enum status fill(struct session *s, struct error *e) {
     TRY(take_memory(s, e));
     size_t used = 0;
     visit_matrices(s, s->packed_path ? find_one : pack_one, &used);
+    /* read a row per token from here on, unless it is the head as well and stays in the file */
+    if (s->head.kind != MATRIX_FLOAT || s->model->head.data != s->model->embedding.data)
+        model_few_rows(s->model, &s->model->embedding);
     prepare_vectors(s);
     return OK;
 }

@@ -137,16 +137,19 @@ struct session {
     atomic_int *counters;  /* one for each shared-out step of a batch */
     int n_counters;
 
-    float *x;    /* [T, D] residual stream */
-    float *wide; /* [T, wide_stride] in_proj or q|k|v */
-    size_t wide_stride;
+    float *x; /* [T, D] residual stream */
     float *y; /* [T, y_stride] mixer output before its projection, later what the ffn adds */
     size_t y_stride;
-    struct rows u;              /* [T] normalised input */
-    struct rows mixed;          /* [T] quantised mixer output */
-    struct rows gathered;       /* [T*k] u sorted by expert */
-    struct rows hidden_dense;   /* [T]: silu(gate) * up; shares its memory with hidden_moe */
-    struct rows hidden_moe;     /* [T*k] */
+    struct rows u; /* [T] normalised input */
+    /* The halves of a layer share their memory: in the mixer */
+    float *wide; /* [T, wide_stride] in_proj or q|k|v; between the halves, with a tap, what a half adds */
+    size_t wide_stride;
+    struct rows mixed; /* [T] quantised mixer output */
+    /* in a dense ffn, and in a mixture of experts */
+    struct rows hidden_dense; /* [T] silu(gate) * up */
+    struct rows gathered;     /* [T*k] u sorted by expert */
+    struct rows hidden_moe;   /* [T*k] */
+
     float *rope_cos, *rope_sin; /* [T, d/2] */
     struct routing routing;
     struct worker *workers; /* [threads] */
