@@ -21,7 +21,7 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { TOKENS = 4, HALF = 8 }; /* per register tile: tokens, rows */
+enum { TOKENS = 4, Q4_TOKENS = 5, HALF = 8 }; /* per register tile: tokens, rows */
 
 TILE float max8(__m256 v) {
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -79,39 +79,82 @@ TILE __m256 load_f16(const uint16_t *h) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)h));
 }
 
-TILE void q4_tile(const struct q4_block *w, int blocks, const int8_t *aq, size_t aq_stride, const float *as,
-                  const int32_t *off, size_t s_stride, float *y, size_t y_stride, int row, const int N) {
-    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-    __m256 acc[TOKENS];
+/* gcc would regroup a sum of integers, which takes more registers than there are. */
+#define IN_ORDER(x) __asm__("" : "+x"(x))
+
+TILE void add_pairs(__m256i dot[2], const __m256i w[2], const int8_t *a) {
+    __m256i four = broadcast4(a);
     UNROLL
-    for (int t = 0; t < N; t++) acc[t] = _mm256_setzero_ps();
+    for (int h = 0; h < 2; h++) {
+        dot[h] = _mm256_add_epi16(dot[h], _mm256_maddubs_epi16(w[h], four));
+        IN_ORDER(dot[h]);
+    }
+}
+
+/* Both halves at once, so that what is broadcast serves twice; their sums stay in memory, one access a block.
+ */
+TILE void q4_tile(const struct q4_block *w, int blocks, const int8_t *aq, size_t aq_stride, const float *as,
+                  const int32_t *off, size_t s_stride, float *y, size_t y_stride, const int N) {
+    const __m256i low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    float acc[Q4_TOKENS][2][HALF] __attribute__((aligned(32)));
+    memset(acc, 0, (size_t)N * sizeof *acc);
     for (int b = 0; b < blocks; b++, w++, aq += BLOCK) {
-        __m256i dot[TOKENS];
+        __m256i dot[Q4_TOKENS][2];
         UNROLL
-        for (int t = 0; t < N; t++) dot[t] = _mm256_setzero_si256();
-        if (row == 0) /* the other half finds them in the cache */
-            for (int i = 0; i < 5; i++) _mm_prefetch((const char *)w + 4096 + 64 * i, _MM_HINT_T0);
+        for (int t = 0; t < N; t++) dot[t][0] = dot[t][1] = _mm256_setzero_si256();
+        for (int i = 0; i < 5; i++) _mm_prefetch((const char *)w + 4096 + 64 * i, _MM_HINT_T0);
+        UNROLL
         for (int g = 0; g < 4; g++) {
-            __m256i raw = _mm256_loadu_si256((const __m256i *)w->q[g][row]);
-            __m256i lo = _mm256_and_si256(raw, low), hi = _mm256_and_si256(_mm256_srli_epi16(raw, 4), low);
+            const __m256i *from = (const __m256i *)w->q[g];
+            __m256i raw[2] = {_mm256_loadu_si256(from), _mm256_loadu_si256(from + 1)};
+            __m256i four[2] = {_mm256_and_si256(raw[0], low), _mm256_and_si256(raw[1], low)};
             UNROLL
-            for (int t = 0; t < N; t++) {
-                const int8_t *at = aq + t * aq_stride + 4 * g;
-                dot[t] = _mm256_add_epi16(dot[t], _mm256_maddubs_epi16(lo, broadcast4(at)));
-                dot[t] = _mm256_add_epi16(dot[t], _mm256_maddubs_epi16(hi, broadcast4(at + 16)));
-            }
+            for (int t = 0; t < N; t++) add_pairs(dot[t], four, aq + t * aq_stride + 4 * g);
+            UNROLL
+            for (int h = 0; h < 2; h++) four[h] = _mm256_and_si256(_mm256_srli_epi16(raw[h], 4), low);
+            UNROLL
+            for (int t = 0; t < N; t++) add_pairs(dot[t], four, aq + t * aq_stride + 4 * g + 16);
         }
-        __m256 ws = load_f16(w->scale + row);
+        __m256 ws[2] = {load_f16(w->scale), load_f16(w->scale + HALF)};
         UNROLL
         for (int t = 0; t < N; t++) {
-            __m256i d =
-                _mm256_add_epi32(_mm256_madd_epi16(dot[t], ones), _mm256_set1_epi32(off[t * s_stride + b]));
-            __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(d), _mm256_set1_ps(as[t * s_stride + b]));
-            acc[t] = _mm256_fmadd_ps(f, ws, acc[t]);
+            __m256i offset = _mm256_set1_epi32(off[t * s_stride + b]);
+            __m256 scale = _mm256_set1_ps(as[t * s_stride + b]);
+            UNROLL
+            for (int h = 0; h < 2; h++) {
+                __m256i d = _mm256_add_epi32(_mm256_madd_epi16(dot[t][h], ones), offset);
+                __m256 f = _mm256_mul_ps(_mm256_cvtepi32_ps(d), scale);
+                _mm256_store_ps(acc[t][h], _mm256_fmadd_ps(f, ws[h], _mm256_load_ps(acc[t][h])));
+            }
         }
     }
-    UNROLL
-    for (int t = 0; t < N; t++) _mm256_storeu_ps(y + t * y_stride + row, acc[t]);
+    for (int t = 0; t < N; t++) memcpy(y + t * y_stride, acc[t], sizeof acc[t]);
+}
+
+/* As below, in tiles of nearly equal size. */
+T256 void gemm_q4a8_avx2(const struct q4_block *w, int K, int panels, const struct act8 *a, int n, float *y,
+                         size_t y_stride) {
+    int blocks = K / BLOCK;
+    for (int t = 0, N; t < n; t += N) {
+        int tiles = (n - t + Q4_TOKENS - 1) / Q4_TOKENS;
+        N = (n - t + tiles - 1) / tiles;
+        for (int p = 0; p < panels; p++) {
+            switch (N) {
+#define TOKENS_CASE(M)                                                                                       \
+    case M:                                                                                                  \
+        q4_tile(w + (size_t)p * blocks, blocks, a->q + (size_t)t * a->q_stride, a->q_stride,                 \
+                a->scale + (size_t)t * a->s_stride, a->offset8 + (size_t)t * a->s_stride, a->s_stride,       \
+                y + (size_t)t * y_stride + p * PANEL, y_stride, M);                                          \
+        break
+                TOKENS_CASE(1);
+                TOKENS_CASE(2);
+                TOKENS_CASE(3);
+                TOKENS_CASE(4);
+                TOKENS_CASE(5);
+#undef TOKENS_CASE
+            }
+        }
+    }
 }
 
 /* dot + w . a for 8 rows x 4 signed weights. */
@@ -231,7 +274,6 @@ TILE void q6_tile(const struct q6_block *w, int supers, const int8_t *aq, size_t
             }                                                                                                \
         }                                                                                                    \
     }
-GEMM(gemm_q4a8_avx2, struct q4_block, BLOCK, q4_tile)
 GEMM(gemm_q8a8_avx2, struct q8_block, BLOCK, q8_tile)
 GEMM(gemm_q6a8_avx2, struct q6_block, 256, q6_tile)
 

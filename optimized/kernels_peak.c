@@ -74,12 +74,13 @@ __attribute__((target("avx2,fma"))) static void fp32_avx2(int64_t iterations) {
 #undef STEP
 }
 
-/* vpmaddubsw, vpmaddwd, vpaddd: the AVX2 way to 32 int8 products. */
+/* vpmaddubsw, vpaddw: the AVX2 way to 32 products of a nibble and an int8. Sums of eight fit 16 bits; the
+ * widening after them is left out, as the scaling after a block is in all of these. */
 __attribute__((target("avx2"))) static void int8_avx2(int64_t iterations) {
-    __m256i a = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);
+    __m256i a = _mm256_set1_epi8(3);
 #define STEP(i)                                                                                              \
     OPAQUE(a);                                                                                               \
-    x##i = _mm256_add_epi32(x##i, _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), ones));
+    x##i = _mm256_add_epi16(x##i, _mm256_maddubs_epi16(a, a));
     VECTOR_LOOP(__m256i, _mm256_setzero_si256(), STEP)
 #undef STEP
 }
