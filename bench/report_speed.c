@@ -89,18 +89,24 @@ static void print_test(FILE *to, const struct throughput_row *rows, size_t n, co
     fprintf(to, "\n");
 }
 
-static void print_notes(FILE *to, const struct throughput_row *rows, size_t n) {
+static void print_memory(FILE *to, const struct throughput_row *rows, size_t n, const struct model_row *m) {
+    int64_t rss = 0;
+    for (size_t i = 0; i < n; i++)
+        if (is_ours(&rows[i]) && rows[i].peak_rss > rss) rss = rows[i].peak_rss;
+    if (rss <= 0) return;
+    fprintf(to, "; highest resident memory so far in that process %.2f GB", 1e-9 * (double)rss);
+    if (m && m->bytes > 0) fprintf(to, ", %.2f × the file", (double)rss / (double)m->bytes);
+}
+
+static void print_notes(FILE *to, const struct throughput_row *rows, size_t n, const struct model_row *m) {
     const struct throughput_row *ours = find_engine(rows, n, "optimized");
-    int64_t rss = 0, same = 1;
+    int64_t same = 1;
     if (!ours) return;
-    for (size_t i = 0; i < n; i++) {
-        if (!is_ours(&rows[i])) continue;
-        if (rows[i].peak_rss > rss) rss = rows[i].peak_rss;
-        same &= rows[i].output_same != 0;
-    }
+    for (size_t i = 0; i < n; i++)
+        if (is_ours(&rows[i])) same &= rows[i].output_same != 0;
     fprintf(to, "\n%lld repetitions", (long long)ours->repetitions);
     if (ours->load_ns > 0) fprintf(to, "; loaded in %.1f s", 1e-9 * (double)ours->load_ns);
-    if (rss > 0) fprintf(to, "; highest resident memory so far in that process %.2f GB", 1e-9 * (double)rss);
+    print_memory(to, rows, n, m);
     fprintf(to, "; %s",
             same ? "every repetition of a test gave the same logits, byte for byte"
                  : "**repetitions of a test gave different logits**");
@@ -133,7 +139,7 @@ static void print_group(FILE *to, const struct report_source *s, const struct th
         print_test(to, rows + i, j - i, engines, k, limits);
         i = j;
     }
-    print_notes(to, rows, n);
+    print_notes(to, rows, n, report_model(s, rows[0].model));
 }
 
 void report_speeds(FILE *to, const struct report_source *s) {
