@@ -331,20 +331,12 @@ static int is_mapped(const struct model *m, const struct tensor *t) {
     return 0;
 }
 
-static void advise(const struct model *m, const struct tensor *t, int advice) {
+void model_release_pages(const struct model *m, const struct tensor *t) {
     if (!t->data || !is_mapped(m, t)) return;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)t->data, end = begin + t->bytes;
     begin = (begin + page - 1) / page * page;
     end = end / page * page;
-    if (begin < end) madvise((void *)begin, end - begin, advice);
-}
-
-void model_release_pages(const struct model *m, const struct tensor *t) {
-    advise(m, t, MADV_DONTNEED);
-}
-
-void model_few_rows(const struct model *m, const struct tensor *t) {
-    advise(m, t, MADV_RANDOM);
+    if (begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }
 
 static void add_cost(struct model_cost *cost, const struct tensor *t) {

@@ -109,10 +109,6 @@ void model_close(struct model *m);
  * so that a packed copy and the original are never both resident. */
 void model_release_pages(const struct model *m, const struct tensor *t);
 
-/* Tells the kernel that single rows of a tensor will be read, far from each other: else every row read maps
- * the pages around it too, and a long prompt the whole of an embedding. */
-void model_few_rows(const struct model *m, const struct tensor *t);
-
 /* Bytes of weights read and multiply-accumulates done for one decoded token at an empty context, head
  * included: the floor that speeds are compared with. kv_bytes: per token of context, f16. */
 struct model_cost {

@@ -136,11 +136,15 @@ static void embed(struct worker *w) {
     struct session *s = w->s;
     const struct tensor *embedding = &s->model->embedding;
     int D = s->c->n_embd, half = s->c->head_dim / 2;
+    int streamed = s->head.kind == MATRIX_FLOAT && s->model->head.data == embedding->data;
     size_t row = embedding->bytes / (size_t)embedding->rows;
     atomic_int *counter = step_counter(w);
     for (int t; (t = next_unit(counter, s->T)) >= 0;) {
         dequantize_row(embedding->type, (const char *)embedding->data + (size_t)s->rows[t].id * row,
                        s->x + (size_t)t * D, D);
+        /* a row read maps many pages around it: a long text would hold the whole embedding */
+        if (s->rows[t].position % RELEASE == RELEASE - 1 && !streamed)
+            model_release_pages(s->model, embedding);
         for (int i = 0; i < half; i++) {
             double angle = s->rows[t].position * pow(s->c->rope_theta, -2.0 * i / s->c->head_dim);
             s->rope_cos[(size_t)t * half + i] = (float)cos(angle);

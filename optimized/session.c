@@ -393,9 +393,6 @@ static enum status fill(struct session *s, struct error *e) {
     TRY(take_memory(s, e));
     size_t used = 0;
     visit_matrices(s, s->packed_path ? find_one : pack_one, &used);
-    /* read a row per token from here on, unless it is the head as well and stays in the file */
-    if (s->head.kind != MATRIX_FLOAT || s->model->head.data != s->model->embedding.data)
-        model_few_rows(s->model, &s->model->embedding);
     prepare_vectors(s);
     return OK;
 }

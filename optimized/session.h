@@ -27,6 +27,7 @@ enum {
     TILE_TOKENS = 96, /* tokens per epilogue */
     KV_CHUNK = 1024,  /* positions whose attention is summed before it is merged: fixed, so that the order of
                        * sums  depends on neither threads nor batch */
+    RELEASE = 64,     /* positions after which pages of the embedding are given back */
     FEW_TOKENS = 4,   /* up to here panels are shared out in fixed ranges */
     LAYER_STEPS = 14, /* shared-out steps of a layer: at most 2 norms, 7 of attention, 5 of experts */
     OTHER_STEPS = 3,  /* embedding, last norm, head */
