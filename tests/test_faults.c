@@ -29,6 +29,7 @@ static void setup(void) {
     snprintf(model, sizeof model, "%s/model.gguf", directory);
     cr_assert_eq(corpus_base(model, &e), OK, "%s", e.text);
     command_beside(shim, sizeof shim, "shim_faults.so");
+    cr_assert_eq(access(shim, R_OK), 0, "%s is missing: `make test` builds it", shim);
 }
 static void teardown(void) {
     tiny_directory_remove(directory);
