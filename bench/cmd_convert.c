@@ -132,7 +132,8 @@ int cmd_quantize(int argc, char **argv) {
     const struct option_spec specs[] = {
         {"--allow-requantize", OPTION_FLAG, &o.allow_requantize, NULL,
          "round weights a second time when IN is quantised already"},
-        {"-t,--threads", OPTION_THREADS, &o.threads, "N", "threads (default: all CPUs), also as the last word"},
+        {"-t,--threads", OPTION_THREADS, &o.threads, "N",
+         "threads (default: all CPUs), also as the last word"},
         QUALITY_OPTIONS(q),
         {"--force", OPTION_FLAG, &force, NULL, "replace OUT.gguf when it exists"},
         {0},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A context of 32 768 tokens, to its last position: in one batch or in pieces, decoded or prefilled, it is the
- * same bits with both types of cache, and near the reference; one token more is refused. Once, with the
+/* A context of 32 768 tokens, to its last position: in one batch or in pieces, decoded or prefilled, it is
+ * the same bits with both types of cache, and near the reference; one token more is refused. Once, with the
  * kernels that dispatch takes: attention over 32 768 tokens is 0.5 G products of vectors. */
 #include <criterion/criterion.h>
 
