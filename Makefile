@@ -72,7 +72,7 @@ deps: ## install the Debian packages that building, testing and charting need
 deps-dev: ## the same, and clang, clang-format, valgrind, cppcheck, OpenMPI
 	@sh .ci/deps.sh dev
 
-test: $(BUILD)/lfm2 $(BUILD)/lfm2-tests $(SHIMS) ## run all tests, the engines' once per instruction set of this CPU
+test: $(BUILD)/lfm2-tests ## run all tests, the engines' once per instruction set of this CPU
 	@sh tests/run.sh $(BUILD)
 
 chart: lfm2 ## synthetic models, parity, speed of both models, RESULTS.md and plots (MODEL=, BESIDE=, MODELS=)
@@ -121,7 +121,7 @@ ubsan: ## the tests under UndefinedBehaviorSanitizer, in build-ubsan/
 clang: ## build everything with clang, in build-clang/ (warnings are errors)
 	@$(MAKE) --no-print-directory build-clang/lfm2 build-clang/lfm2-tests CC=clang BUILD=build-clang
 
-mutants: $(BUILD)/lfm2 $(BUILD)/lfm2-tests ## the named mistakes of tests/mutations.tsv, put into a copy of the sources, must be seen
+mutants: $(BUILD)/lfm2-tests ## the named mistakes of tests/mutations.tsv, put into a copy of the sources, must be seen
 	@bash tests/mutate.sh $(BUILD) named
 
 golden: ## record data/golden/ anew with Hugging Face Transformers (PYTHON=, see data/golden/requirements.txt)
@@ -149,7 +149,7 @@ coverage: ## lines that the tests execute, per folder; fails when data, referenc
 	-@$(MAKE) --no-print-directory test BUILD=build-coverage OPT='-O1 -g --coverage'
 	@bash tests/coverage.sh build-coverage
 
-mutations: $(BUILD)/lfm2 $(BUILD)/lfm2-tests ## all mistakes of tests/mutations.tsv; verdicts in tests/mutations.results
+mutations: $(BUILD)/lfm2-tests ## all mistakes of tests/mutations.tsv; verdicts in tests/mutations.results
 	@bash tests/mutate.sh $(BUILD)
 
 soak: lfm2 ## two hours of evaluation in one process, memory and files watched (SOAK_HOURS=2), in build/soak/
@@ -196,7 +196,9 @@ $(BUILD)/libcases.a: $(call objects,$(CASE_SRC))
 	@rm -f $@
 	@ar rcs $@ $^
 
-$(BUILD)/lfm2-tests: $(call objects,$(TEST_SRC) $(CASE_SRC) $(filter-out lfm2.c,$(CMD_SRC))) $(BUILD)/liblfm2.a
+# Tests run the program and preload the shims: who builds the tests has both.
+$(BUILD)/lfm2-tests: $(call objects,$(TEST_SRC) $(CASE_SRC) $(filter-out lfm2.c,$(CMD_SRC))) $(BUILD)/liblfm2.a \
+    | $(BUILD)/lfm2 $(SHIMS)
 	@echo "  LINK    $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ $(LDLIBS) -lcriterion
 

@@ -171,7 +171,7 @@ static enum status read_options(struct bench_command *c, struct error *e) {
     if (c->cpus) TRY(restrict_cpus(c->cpus, e));
     snprintf(cpus, sizeof cpus, "%d", machine_cpus());
     TRY(int_list_parse(&c->thread_list, c->threads ? c->threads : cpus, "-t", e));
-    TRY(check_range(&c->thread_list, "-t", 1024, e));
+    TRY(check_range(&c->thread_list, "-t", OPTION_MAX_THREADS, e));
     TRY(int_list_parse(&c->batch_list, c->batches ? c->batches : "2048", "-b", e));
     TRY(check_range(&c->batch_list, "-b", 1 << 20, e));
     TRY(read_comparison(c, e));

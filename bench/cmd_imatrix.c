@@ -47,6 +47,7 @@ static enum status run(const struct arguments *a, const struct model *m, struct 
     if (st == OK && w.n < 1)
         st = fail(e, ERR_ARG, "%s: too short (found %zu ids, expected at least %d; -c makes that fewer)",
                   a->file, text.n, a->n_ctx);
+    if (st == OK) st = text_fits(m, w.size, e);
     if (st == OK) st = importance_new(&x, m, e);
     if (st == OK)
         st = importance_collect(&x, m, text.ids, &w, adds_bos ? m->config.bos_id : -1, a->threads, show,
@@ -61,9 +62,8 @@ static enum status run(const struct arguments *a, const struct model *m, struct 
 static enum status check(const struct arguments *a, struct error *e) {
     const char *missing = !a->model ? "-m FILE" : !a->file ? "-f TEXT" : !a->out ? "-o OUT.gguf" : NULL;
     if (missing) return fail(e, ERR_ARG, "imatrix: %s is missing; see lfm2 imatrix --help", missing);
-    if (a->n_ctx < 1 || a->n_ctx > 1 << 24 || a->threads < 0)
-        return fail(e, ERR_ARG, "imatrix: -c must be from 1 to %d and -t not negative (found %d and %d)",
-                    1 << 24, a->n_ctx, a->threads);
+    if (a->n_ctx < 1 || a->n_ctx > 1 << 24)
+        return fail(e, ERR_ARG, "imatrix: -c must be from 1 to %d (found %d)", 1 << 24, a->n_ctx);
     return cmd_output_file("imatrix", a->out, a->force, e);
 }
 
@@ -76,7 +76,7 @@ int cmd_imatrix(int argc, char **argv) {
         {"-c,--ctx-size", OPTION_INT, &a.n_ctx, "N", "ids per chunk (default: 512)"},
         {"--chunks", OPTION_INT, &a.chunks, "N", "at most N chunks (default: -1, all)"},
         {"--special", OPTION_FLAG, &a.special, NULL, "text such as <|im_end|> becomes its special token"},
-        {"-t,--threads", OPTION_INT, &a.threads, "N", "threads (default: one per available CPU)"},
+        {"-t,--threads", OPTION_THREADS, &a.threads, "N", "threads (default: one per available CPU)"},
         {"--force", OPTION_FLAG, &a.force, NULL, "replace the output when it exists"},
         {0},
     };

@@ -205,7 +205,6 @@ static enum status check_baselines(struct run *run, struct error *e) {
 static enum status check_arguments(struct run *run, struct error *e) {
     if (strcmp(run->format, "md") != 0 && strcmp(run->format, "csv") != 0 && strcmp(run->format, "json") != 0)
         return fail(e, ERR_ARG, "kernels: -o %s: unknown format (expected md, csv or json)", run->format);
-    if (run->threads < 1) return fail(e, ERR_ARG, "kernels: -t %d: expected at least 1", run->threads);
     if (run->only < -1) return fail(e, ERR_ARG, "kernels: --case %d: expected 0 or more", run->only);
     if (kernels_pick(run->ops, run->isas, run->results) == 0)
         return fail(e, ERR_ARG,
@@ -289,7 +288,7 @@ int cmd_kernels(int argc, char **argv) {
         {"--isa", OPTION_TEXT, &run.isas, "NAME", "only these instruction sets, likewise"},
         {"--seed", OPTION_INT, &run.seed, "N", "seed of the inputs (default: 1)"},
         {"--case", OPTION_INT, &run.only, "N", "only case N of each op, as a FAIL line names it"},
-        {"-t,--threads", OPTION_INT, &run.threads, "N",
+        {"-t,--threads", OPTION_THREADS, &run.threads, "N",
          "threads of --bench, pinned, each on data of its own\n"
          "(default: 1; the check needs no more)"},
         {"-o,--output", OPTION_TEXT, &run.format, "FORMAT", "md, csv or json (default: md)"},

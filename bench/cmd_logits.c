@@ -9,6 +9,7 @@
 
 #include "bench/cmd.h"
 #include "bench/ids.h"
+#include "bench/text_ids.h"
 #include "bench/text_input.h"
 #include "data/golden.h"
 #include "data/model.h"
@@ -130,8 +131,8 @@ static int check_arguments(const struct arguments *a, struct error *e) {
         fail(e, ERR_ARG, "logits: expected one of --ids, -p and -f; see lfm2 logits --help");
     else if (!engine_by_name(a->engine))
         fail(e, ERR_ARG, "logits: unknown engine '%s' (expected reference or optimized)", a->engine);
-    else if (a->threads < 0 || a->batch < 0)
-        fail(e, ERR_ARG, "logits: -t and -b may not be negative");
+    else if (a->batch < 0)
+        fail(e, ERR_ARG, "logits: -b may not be negative");
     else
         return cmd_output_file("logits", a->out, 1, e) ? -1 : 0;
     return -1;
@@ -153,7 +154,7 @@ int cmd_logits(int argc, char **argv) {
         {"--no-bos", OPTION_FLAG, &a.no_bos, NULL, "add no BOS to a text"},
         {"--special", OPTION_FLAG, &a.special, NULL, "text such as <|im_end|> becomes its special token"},
         {"--all", OPTION_FLAG, &a.all, NULL, "logits of every position, not only the last"},
-        {"-t,--threads", OPTION_INT, &a.threads, "N", "threads (default: one per available CPU)"},
+        {"-t,--threads", OPTION_THREADS, &a.threads, "N", "threads (default: one per available CPU)"},
         {"-b,--batch-size", OPTION_INT, &a.batch, "N", "tokens computed at once (default: 512)"},
         {"-o,--output", OPTION_TEXT, &a.out, "FILE", "the HDF5 file to write"},
         {0},
@@ -166,7 +167,7 @@ int cmd_logits(int argc, char **argv) {
     if (parsed != 0) return parsed > 0 ? 0 : cmd_fail(&e);
 
     int failed = check_arguments(&a, &e) != 0 || model_open_lora(&m, a.model, a.lora, &e) != OK ||
-                 take_ids(&a, m, &ids, &n, &e) != OK ||
+                 take_ids(&a, m, &ids, &n, &e) != OK || text_fits(m, n, &e) != OK ||
                  run_model(&a, m, engine_by_name(a.engine), ids, n, &e) != OK;
     model_close(m);
     free(ids);

@@ -26,7 +26,7 @@ int cmd_pack(int argc, char **argv) {
     const struct option_spec specs[] = {
         {"-m,--model", OPTION_TEXT, &model, "FILE", "the model"},
         {"-o,--output", OPTION_TEXT, &out, "FILE", "the packed file to write"},
-        {"-t,--threads", OPTION_INT, &threads, "N", "threads (default: one per CPU)"},
+        {"-t,--threads", OPTION_THREADS, &threads, "N", "threads (default: one per CPU)"},
         {0},
     };
     struct error e = {0};

@@ -288,7 +288,6 @@ static enum status check_arguments(const struct arguments *a, struct error *e) {
     if (a->ids && a->file) return fail(e, ERR_ARG, "parity: expected one of --ids and -f, not both");
     if (a->original && a->lora)
         return fail(e, ERR_ARG, "parity: --original and --lora exclude each other: merge with lfm2 convert");
-    if (a->threads < 0) return fail(e, ERR_ARG, "parity: -t cannot be negative (found %d)", a->threads);
     if (strcmp(a->output, "md") && strcmp(a->output, "json"))
         return fail(e, ERR_ARG, "parity: unknown output format '%s' (expected md or json)", a->output);
     enum scheme scheme;
@@ -315,7 +314,7 @@ int cmd_parity(int argc, char **argv) {
          "these token ids, used as given, the last -n of them one by one"},
         {"-f,--file", OPTION_TEXT, &a.file, "FILE", "the first -p + -n ids of this text"},
         {"--seed", OPTION_INT, &a.seed, "N", "of the random ids; BOS comes first (1)"},
-        {"-t,--threads", OPTION_INT, &a.threads, "N", "threads of both engines (one per CPU)"},
+        {"-t,--threads", OPTION_THREADS, &a.threads, "N", "threads of both engines (one per CPU)"},
         {"-o,--output", OPTION_TEXT, &a.output, "md|json", "how to print (md)"},
         {"--record", OPTION_TEXT, &a.record, "FILE", "add the result to this HDF5 record"},
         {0},

@@ -62,12 +62,6 @@ static enum status cut(const struct arguments *a, int n, struct perplexity_optio
     return OK;
 }
 
-static enum status check_context(const struct windows *w, const struct model *m, struct error *e) {
-    if (w->size <= m->config.context_length) return OK;
-    return fail(e, ERR_ARG, "%s: windows of %d ids are more than its context (expected at most %d)", m->path,
-                w->size, m->config.context_length);
-}
-
 /* The ids and windows, of a text or of the base file. */
 static enum status prepare(const struct arguments *a, const struct model *m, struct base_file *base,
                            struct tokens *text, struct perplexity_options *o, struct error *e) {
@@ -87,7 +81,7 @@ static enum status prepare(const struct arguments *a, const struct model *m, str
         TRY(cut(a, (int)text->n, o, e));
     }
     if (adds_bos) o->bos = m->config.bos_id;
-    return check_context(&o->windows, m, e);
+    return text_fits(m, o->windows.size, e);
 }
 
 static enum status run(const struct arguments *a, const struct model *m, struct perplexity_options *o,
@@ -164,8 +158,8 @@ static enum status check(const struct arguments *a, struct error *e) {
                     a->output);
     if (a->n_ctx < 4 || a->n_ctx > 1 << 24)
         return fail(e, ERR_ARG, "perplexity: -c must be from 4 to %d (found %d)", 1 << 24, a->n_ctx);
-    if (a->threads < 0 || a->batch < 0 || a->chunks < -1 || a->chunks == 0)
-        return fail(e, ERR_ARG, "perplexity: -t and -b may not be negative, --chunks is 1 or more, or -1");
+    if (a->batch < 0 || a->chunks < -1 || a->chunks == 0)
+        return fail(e, ERR_ARG, "perplexity: -b may not be negative, --chunks is 1 or more, or -1");
     if (a->stride < 0 || a->stride >= a->n_ctx)
         return fail(e, ERR_ARG, "perplexity: --ppl-stride must be less than -c (found %d and %d)", a->stride,
                     a->n_ctx);
@@ -196,7 +190,7 @@ int cmd_perplexity(int argc, char **argv) {
         CACHE_OPTIONS(a.cache),
         {"--packed", OPTION_TEXT, &a.packed, "FILE",
          "the model's packed file (lfm2 pack), optimized engine only"},
-        {"-t,--threads", OPTION_INT, &a.threads, "N", "threads (default: one per available CPU)"},
+        {"-t,--threads", OPTION_THREADS, &a.threads, "N", "threads (default: one per available CPU)"},
         {"-b,--batch-size", OPTION_INT, &a.batch, "N", "tokens computed at once (default: 512)"},
         {"-o,--output", OPTION_TEXT, &a.output, "md|csv|json", "how to print (default: md)"},
         {"--record", OPTION_TEXT, &a.record, "FILE", "add the result to this HDF5 record"},

@@ -56,9 +56,8 @@ static enum status check(const struct sweep_options *o, const char *output, cons
     if (missing) return fail(e, ERR_ARG, "quality: %s is missing; see lfm2 quality --help", missing);
     if (strcmp(output, "md") && strcmp(output, "csv") && strcmp(output, "json"))
         return fail(e, ERR_ARG, "quality: unknown output format '%s' (expected md, csv or json)", output);
-    if (o->n_ctx < 4 || o->n_ctx > 1 << 24 || o->threads < 0)
-        return fail(e, ERR_ARG, "quality: -c must be from 4 to %d and -t not negative (found %d and %d)",
-                    1 << 24, o->n_ctx, o->threads);
+    if (o->n_ctx < 4 || o->n_ctx > 1 << 24)
+        return fail(e, ERR_ARG, "quality: -c must be from 4 to %d (found %d)", 1 << 24, o->n_ctx);
     return record ? records_check(record, e) : OK;
 }
 
@@ -83,7 +82,7 @@ int cmd_quality(int argc, char **argv) {
         {"-c,--ctx-size", OPTION_INT, &o.n_ctx, "N", "ids per chunk (default: 512)"},
         {"--chunks", OPTION_INT, &o.chunks, "N", "at most N chunks (default: -1, all)"},
         {"--special", OPTION_FLAG, &o.special, NULL, "text such as <|im_end|> becomes its special token"},
-        {"-t,--threads", OPTION_INT, &o.threads, "N", "threads (default: one per available CPU)"},
+        {"-t,--threads", OPTION_THREADS, &o.threads, "N", "threads (default: one per available CPU)"},
         {"-o,--output", OPTION_TEXT, &output, "md|csv|json", "how to print (default: md)"},
         {"--record", OPTION_TEXT, &record, "FILE", "add the result to this HDF5 record"},
         {0},

@@ -68,7 +68,7 @@ int cmd_synth(int argc, char **argv) {
         {"--arch", OPTION_TEXT, &arch, "NAME", "which shape; --list shows them"},
         {"--type", OPTION_TEXT, &type, "TYPE", "q4_0 (default), q4_k_m, q8_0, bf16, f16 or f32"},
         {"--seed", OPTION_INT, &seed, "N", "the weights are a function of it (default 1)"},
-        {"-t,--threads", OPTION_INT, &threads, "N", "threads that make weights (default: all CPUs)"},
+        {"-t,--threads", OPTION_THREADS, &threads, "N", "threads that make weights (default: all CPUs)"},
         {"--force", OPTION_FLAG, &force, NULL, "replace the file when it exists"},
         {"-o,--output", OPTION_TEXT, &out, "FILE", "the file to write"},
         {"--list", OPTION_FLAG, &only_list, NULL, "list the shapes and stop"},
@@ -84,8 +84,6 @@ int cmd_synth(int argc, char **argv) {
     if (only_list) return list(&e);
     if (!arch || !out)
         fail(&e, ERR_ARG, "synth: %s is missing; see lfm2 synth --help", arch ? "-o FILE" : "--arch NAME");
-    else if (threads < 1 || threads > 1024)
-        fail(&e, ERR_ARG, "synth: cannot use %d threads (expected 1 to 1024)", threads);
     else if (!synth_shape_by_name(arch))
         fail(&e, ERR_ARG, "synth: unknown shape '%s'; lfm2 synth --list shows the known ones", arch);
     else if (!synth_recipe_known(type))

@@ -57,10 +57,15 @@ static int store(const struct option_spec *s, const char *cmd, const char *value
                  struct error *e) {
     char *end;
     errno = 0;
-    if (s->kind == OPTION_INT) {
+    if (s->kind == OPTION_INT || s->kind == OPTION_THREADS) {
         long v = strtol(value, &end, 10);
         if (end == value || *end || errno || v < INT_MIN || v > INT_MAX) {
             fail(e, ERR_ARG, "%s: %s needs a whole number (found '%s')", cmd, s->names, value);
+            return -1;
+        }
+        if (s->kind == OPTION_THREADS && (v < 1 || v > OPTION_MAX_THREADS)) {
+            fail(e, ERR_ARG, "%s: %s: cannot use %ld threads (expected 1 to %d)", cmd, s->names, v,
+                 OPTION_MAX_THREADS);
             return -1;
         }
         *(int *)s->value = (int)v;

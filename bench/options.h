@@ -6,7 +6,9 @@
 
 #include "data/status.h"
 
-enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_FLOAT, OPTION_TEXT, OPTION_LIST };
+enum option_kind { OPTION_FLAG, OPTION_INT, OPTION_THREADS, OPTION_FLOAT, OPTION_TEXT, OPTION_LIST };
+
+enum { OPTION_MAX_THREADS = 1024 }; /* OPTION_THREADS: an integer from 1 to this */
 
 /* What OPTION_LIST collects: each use of the option adds one text. */
 struct option_list {
@@ -17,7 +19,7 @@ struct option_list {
 struct option_spec {
     const char *names; /* "-m,--model": separated by commas */
     enum option_kind kind;
-    void *value;      /* int *, int *, double *, const char **, struct option_list * */
+    void *value;      /* int *, int *, int *, double *, const char **, struct option_list * */
     const char *arg;  /* "FILE" in the help; NULL for flags */
     const char *help; /* one sentence, with the default; may hold newlines */
 };

@@ -261,6 +261,7 @@ static enum status prepare(struct sweep *s, const struct model *m, struct error 
     if (s->windows.n < 1)
         return fail(e, ERR_ARG, "%s: too short (found %zu ids, expected at least %d; -c makes that fewer)",
                     o->text, s->text.n, o->n_ctx);
+    TRY(text_fits(m, s->windows.size, e));
     snprintf(s->folder, sizeof s->folder, "%.200s/lfm2-quality-XXXXXX", folder && *folder ? folder : "/tmp");
     if (!mkdtemp(s->folder)) {
         enum status st = fail(e, ERR_IO, "%s: cannot be made: %s", s->folder, strerror(errno));

@@ -34,3 +34,9 @@ enum status text_adds_bos(const struct model *m, int *adds_bos, struct error *e)
     tokenizer_close(t);
     return OK;
 }
+
+enum status text_fits(const struct model *m, int n, struct error *e) {
+    if (n <= m->config.context_length) return OK;
+    return fail(e, ERR_ARG, "%s: a sequence of %d ids is longer than its context (expected at most %d)",
+                m->path, n, m->config.context_length);
+}

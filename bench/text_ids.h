@@ -12,5 +12,7 @@ enum status text_ids(const struct model *m, const char *file, int special, struc
                      struct error *e);
 /* What the model's vocabulary wants; a model without one wants none. */
 enum status text_adds_bos(const struct model *m, int *adds_bos, struct error *e);
+/* Fails when one sequence of n ids is longer than what the model was made for. */
+enum status text_fits(const struct model *m, int n, struct error *e);
 
 #endif

@@ -71,8 +71,7 @@ static enum status check(const struct text_options *o, const char *cmd, struct e
     if (!o->model) return fail(e, ERR_ARG, "%s: -m FILE is missing; see lfm2 %s --help", cmd, cmd);
     if (!engine_by_name(o->engine))
         return fail(e, ERR_ARG, "%s: unknown engine '%s' (expected reference or optimized)", cmd, o->engine);
-    if (o->threads < 0 || o->batch < 0 || o->context < 0)
-        return fail(e, ERR_ARG, "%s: -t, -b and -c may not be negative", cmd);
+    if (o->batch < 0 || o->context < 0) return fail(e, ERR_ARG, "%s: -b and -c may not be negative", cmd);
     if (o->n_predict < -1)
         return fail(e, ERR_ARG, "%s: cannot generate %d tokens (expected 0 or more, or -1 for no limit)", cmd,
                     o->n_predict);

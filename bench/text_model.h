@@ -29,7 +29,7 @@ struct text_options text_options_none(void);
          "the model's packed file (lfm2 pack), optimized engine only"},                                      \
         CACHE_OPTIONS((a).cache),                                                                            \
         {"--engine", OPTION_TEXT, &(a).engine, "NAME", "reference or optimized (default)"},                  \
-        {"-t,--threads", OPTION_INT, &(a).threads, "N", "threads (default: one per available CPU)"},         \
+        {"-t,--threads", OPTION_THREADS, &(a).threads, "N", "threads (default: one per available CPU)"},     \
         {"-c,--ctx-size", OPTION_INT, &(a).context, "N", "tokens of prompt and answer together"},            \
         {"-b,--batch-size", OPTION_INT, &(a).batch, "N",                                                     \
          "tokens of the prompt computed at once (default: 1024)"},                                           \

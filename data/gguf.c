@@ -223,6 +223,24 @@ static enum status measure(const struct cursor *c, struct gguf_tensor *t) {
     return OK;
 }
 
+/* Types of other programs' files, by id, which their quantizer reads; NULL: none, or one that is gone. */
+static const char *const other_types[] = {
+    [6] = "Q5_0",     [7] = "Q5_1",   [10] = "Q2_K",   [11] = "Q3_K",  [16] = "IQ2_XXS", [17] = "IQ2_XS",
+    [18] = "IQ3_XXS", [19] = "IQ1_S", [20] = "IQ4_NL", [21] = "IQ3_S", [22] = "IQ2_S",   [23] = "IQ4_XS",
+    [29] = "IQ1_M",   [34] = "TQ1_0", [35] = "TQ2_0",  [39] = "MXFP4", [40] = "NVFP4",
+};
+
+static enum status refuse_type(const struct cursor *c, const struct gguf_tensor *t, int32_t type) {
+    int n = (int)(sizeof other_types / sizeof *other_types);
+    const char *name = type >= 0 && type < n ? other_types[type] : NULL;
+    return fail(
+        c->e, ERR_UNSUPPORTED,
+        "%s: tensor %s: unsupported type (found id %d%s%s, expected F32, F16, BF16, Q4_0, Q4_1, Q8_0, "
+        "Q4_K, Q5_K or Q6_K)%s",
+        c->g->path, t->name, type, name ? ", " : "", name ? name : "",
+        name ? "; llama-quantize --allow-requantize IN OUT Q8_0 writes a file without it" : "");
+}
+
 static enum status read_tensor(struct cursor *c, struct gguf_tensor *t, uint64_t index) {
     char what[128];
     snprintf(what, sizeof what, "the description of tensor %" PRIu64, index);
@@ -247,11 +265,7 @@ static enum status read_tensor(struct cursor *c, struct gguf_tensor *t, uint64_t
         t->dims[i] = (int64_t)dim; /* beyond INT64_MAX it turns negative, which measure() refuses */
     }
     TRY(read_u32(c, &type, what));
-    if (!type_info((int32_t)type))
-        return fail(c->e, ERR_UNSUPPORTED,
-                    "%s: tensor %s: unsupported type (found id %d, expected F32, F16, BF16, "
-                    "Q4_0, Q4_1, Q8_0, Q4_K, Q5_K or Q6_K)",
-                    c->g->path, t->name, (int32_t)type);
+    if (!type_info((int32_t)type)) return refuse_type(c, t, (int32_t)type);
     t->type = (enum tensor_type)type;
     TRY(measure(c, t));
     return read_u64(c, &t->offset, what);

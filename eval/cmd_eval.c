@@ -48,8 +48,8 @@ static enum status check(struct arguments *a, struct error *e) {
         return fail(e, ERR_ARG,
                     "eval: --data DIR is missing: no benchmark comes with this program; "
                     "lfm2 eval --list --verbose says where they are published");
-    if (o->limit < 0 || o->lm.threads < 0 || o->lm.context < 0 || o->lm.batch < 0)
-        return fail(e, ERR_ARG, "eval: --limit, -t, -c and --batch_size may not be negative");
+    if (o->limit < 0 || o->lm.context < 0 || o->lm.batch < 0)
+        return fail(e, ERR_ARG, "eval: --limit, -c and --batch_size may not be negative");
     if (o->task.num_fewshot < -1) return fail(e, ERR_ARG, "eval: --num_fewshot may not be negative");
     if (a->multiturn && (a->single_turn || !a->chat))
         return fail(e, ERR_ARG,
@@ -193,7 +193,7 @@ int cmd_eval(int argc, char **argv) {
         {"--engine", OPTION_TEXT, &lm->engine, "NAME", "reference or optimized (default)"},
         {"--batch_size", OPTION_INT, &lm->batch, "N",
          "items computed at once (default: 8); changes the speed, not the results"},
-        {"-t,--threads", OPTION_INT, &lm->threads, "N", "threads (default: one per available CPU)"},
+        {"-t,--threads", OPTION_THREADS, &lm->threads, "N", "threads (default: one per available CPU)"},
         {"-c,--ctx-size,--max_length", OPTION_INT, &lm->context, "N",
          "tokens of prompt and answer together (default: 8192, or the model's\nown); longer prompts lose "
          "their "

@@ -18,7 +18,7 @@
  *     real-time priority                                      throttled by the kernel to 95 % of each second
  *     offsets of Q6 taken from the sums of whole blocks       1.00 x
  *     a fifth line prefetched per block, or 2 KB ahead        0.99 to 1.01 x with 8 tokens
- *     exp of degree 5 and one step of reduction               1.05 x (int8 cache), 1.01 x (f16), swiglu less exact
+ *     exp of degree 5 and one step of reduction               attention 1.01 to 1.05 x, swiglu less exact
  *     99 instead of 173 barriers per LFM2-8B-A1B token        1.00 x (0.3 %) with 2 threads; kept for more
  *     packed weights mapped in 4 KiB pages                    decode 0.70 to 0.84 x of huge pages
  *     counting sort of tokens by expert by all threads        it takes 0.08 to 0.09 ms of a layer's 585 with

@@ -114,7 +114,8 @@ static void link_of(struct making *m, const char *to, const char *text) {
     if (symlink(to, path)) m->failed = 1;
 }
 
-#define INDEX(file) "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"" file "\"}}"
+#define INDEX_MAP(file) "\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"" file "\"}}"
+#define INDEX(file)     "{" INDEX_MAP(file)
 
 #define HEADERS(X)                                                                                           \
     X(69, seven_bytes, 2, "at least 8", FOLDER, making_text(m, "config.json", config);                       \
@@ -161,6 +162,10 @@ static void link_of(struct making *m, const char *to, const char *text) {
     X(84, listed_twice, 2, "duplicate", FOLDER,                                                              \
       index_of(m, "{\"weight_map\":{\"a\":\"one.safetensors\",\"a\":\"one.safetensors\"}}"))                 \
     X(84, not_there, 2, "tensor b", FOLDER, index_of(m, INDEX("one.safetensors")))                           \
+    X(84, total_size_lies, 2, "tensor b", FOLDER,                                                            \
+      index_of(m, "{\"metadata\":{\"total_size\":1}," INDEX_MAP("one.safetensors")))                         \
+    X(84, total_size_overflows, 2, "JSON", FOLDER,                                                           \
+      index_of(m, "{\"metadata\":{\"total_size\":99999999999999999999}," INDEX_MAP("one.safetensors")))      \
     X(84, index_not_json, 2, "JSON", FOLDER, index_of(m, "{\"weight_map\":"))                                \
     X(84, index_deep, 2, "JSON", FOLDER, char *t = image_memory(&m->im, 100001); memset(t, '[', 100000);     \
       index_of(m, t))                                                                                        \

@@ -12,6 +12,8 @@
 /* A tensor that every case may spoil, and one of experts. */
 #define Q  "blk.1.attn_q.weight"
 #define UP "blk.2.ffn_up_exps.weight"
+/* The end of what is said of a tensor's type. */
+#define READ "expected F32, F16, BF16, Q4_0, Q4_1, Q8_0, Q4_K, Q5_K or Q6_K)"
 
 static void put_raw(struct making *m, const char *key, uint32_t type, const void *value, uint64_t n) {
     struct image_key *k = image_key(&m->im, key);
@@ -52,6 +54,21 @@ static void reshape(struct making *m, const char *name, uint32_t n, uint64_t a, 
     t->n_dims = n, t->dims[0] = a, t->dims[1] = b, t->dims[2] = c;
 }
 
+/* Where a tensor lies when every one follows the one before. */
+static uint64_t true_offset(const struct making *m, const struct image_tensor *t) {
+    uint64_t at = 0, alignment = m->im.alignment;
+    for (const struct image_tensor *u = m->im.tensors; u < t; u++)
+        at += (u->bytes + alignment - 1) / alignment * alignment;
+    return at;
+}
+
+/* Two tensors of the same size: the second lies before the first. */
+static void swap_offsets(struct making *m, const char *a, const char *b) {
+    struct image_tensor *s = T(a), *t = T(b);
+    s->offset = true_offset(m, t), t->offset = true_offset(m, s);
+    s->offset_set = t->offset_set = 1;
+}
+
 static void cut_text(struct making *m, const char *key, uint64_t length) {
     put_raw(m, key, GGUF_STRING, &length, sizeof length);
 }
@@ -64,12 +81,26 @@ static void array_of(struct making *m, uint32_t element, uint64_t stated) {
 #define HEADER(X)                                                                                            \
     X(1, empty, 2, "empty", NULL, making_file(m, "model.gguf", "", 0))                                       \
     X(2, cut_1, 2, "magic", NULL, m->im.keep = 1)                                                            \
+    X(2, cut_2, 2, "magic", NULL, m->im.keep = 2)                                                            \
     X(2, cut_3, 2, "magic", NULL, m->im.keep = 3)                                                            \
     X(2, cut_5, 2, "version", NULL, m->im.keep = 5)                                                          \
+    X(2, cut_6, 2, "version", NULL, m->im.keep = 6)                                                          \
     X(2, cut_7, 2, "version", NULL, m->im.keep = 7)                                                          \
     X(2, cut_8, 2, "tensor count", NULL, m->im.keep = 8)                                                     \
+    X(2, cut_9, 2, "tensor count", NULL, m->im.keep = 9)                                                     \
+    X(2, cut_10, 2, "tensor count", NULL, m->im.keep = 10)                                                   \
+    X(2, cut_11, 2, "tensor count", NULL, m->im.keep = 11)                                                   \
+    X(2, cut_12, 2, "tensor count", NULL, m->im.keep = 12)                                                   \
+    X(2, cut_13, 2, "tensor count", NULL, m->im.keep = 13)                                                   \
+    X(2, cut_14, 2, "tensor count", NULL, m->im.keep = 14)                                                   \
     X(2, cut_15, 2, "tensor count", NULL, m->im.keep = 15)                                                   \
     X(2, cut_16, 2, "key count", NULL, m->im.keep = 16)                                                      \
+    X(2, cut_17, 2, "key count", NULL, m->im.keep = 17)                                                      \
+    X(2, cut_18, 2, "key count", NULL, m->im.keep = 18)                                                      \
+    X(2, cut_19, 2, "key count", NULL, m->im.keep = 19)                                                      \
+    X(2, cut_20, 2, "key count", NULL, m->im.keep = 20)                                                      \
+    X(2, cut_21, 2, "key count", NULL, m->im.keep = 21)                                                      \
+    X(2, cut_22, 2, "key count", NULL, m->im.keep = 22)                                                      \
     X(2, cut_23, 2, "key count", NULL, m->im.keep = 23)                                                      \
     X(3, magic, 2, "not a GGUF", NULL, m->im.magic = 0x47475546)                                             \
     X(4, version_0, 2, "version (found 0", NULL, m->im.version = 0)                                          \
@@ -188,12 +219,21 @@ static void array_of(struct making *m, uint32_t element, uint64_t stated) {
     X(46, type_31, 2, "unsupported type (found id 31", NULL, T(Q)->type = 31)                                \
     X(46, type_4096, 2, "unsupported type (found id 4096", NULL, T(Q)->type = 4096)                          \
     X(46, type_minus_2, 2, "unsupported type (found id -2", NULL, T(Q)->type = UINT32_MAX - 1)               \
+    X(46, type_q5_0, 2, Q ": unsupported type (found id 6, Q5_0, " READ "; llama-quantize", NULL,            \
+      T(Q)->type = 6)                                                                                        \
+    X(46, type_q5_1, 2, Q ": unsupported type (found id 7, Q5_1, " READ "; llama-quantize", NULL,            \
+      T(Q)->type = 7)                                                                                        \
+    X(46, type_iq4_xs, 2, Q ": unsupported type (found id 23, IQ4_XS, " READ "; llama-quantize", NULL,       \
+      T(Q)->type = 23)                                                                                       \
+    X(46, type_mxfp4, 2, UP ": unsupported type (found id 39, MXFP4, " READ "; llama-quantize", NULL,        \
+      T(UP)->type = 39)                                                                                      \
     X(47, half_block, 2, "row length (found 33", NULL, T(Q)->dims[0] = 33)                                   \
     X(48, unaligned, 2, "unaligned data", NULL, T(Q)->offset_set = 1; T(Q)->offset = 8)                      \
     X(49, past_end, 2, "past the end", NULL, T(Q)->offset_set = 1; T(Q)->offset = 1 << 28)                   \
     X(49, offset_wraps, 2, "past the end", NULL, T(Q)->offset_set = 1; T(Q)->offset = UINT64_MAX - 31)       \
     X(50, one_byte_short, 2, "past the end", NULL, m->im.cut = 1)                                            \
     X(51, overlap, 2, "overlaps", NULL, T(Q)->offset_set = 1; T(Q)->offset = 32)                             \
+    X(51, out_of_order, 0, "", NULL, swap_offsets(m, Q, "blk.1.attn_output.weight"))                         \
     X(52, trailing, 2, "unknown bytes after", NULL, m->im.extra = 4096)
 
 #define TENSORS(X)                                                                                           \

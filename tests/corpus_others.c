@@ -163,6 +163,9 @@ static void base_file(struct making *m, struct base_lie lie) {
     X(94, predict_minus_7, 2, "-7", "run -m % -p a -n -7", (void)m)                                          \
     X(94, predict_2_31, 2, "2147483648", "run -m % -p a -n 2147483648", (void)m)                             \
     X(94, context_2_31, 2, "context", "run -m % -p a -c 2147483647 -n 1", (void)m)                           \
+    X(94, context_4096, 0, "", "run -m % -p a -c 4096 -n 1", (void)m)                                        \
+    X(94, context_4097, 2, "context", "run -m % -p a -c 4097 -n 1", (void)m)                                 \
+    X(94, threads_0, 2, "cannot use 0 threads", LOGITS "-t 0", (void)m)                                      \
     X(94, threads_minus_1, 2, "-t", LOGITS "-t -1", (void)m)                                                 \
     X(94, threads_10_6, 2, "1000000", LOGITS "-t 1000000", (void)m)                                          \
     X(94, threads_10_6_reference, 2, "1000000", LOGITS "-t 1000000 --engine reference", (void)m)             \

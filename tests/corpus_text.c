@@ -107,6 +107,14 @@ static void text_of(struct making *m, const char *piece, uint64_t n) {
       m->written = 0)                                                                                        \
     X(66, text_special, 0, "", TEXT, text_of(m, "<|im_end|>", 10))                                           \
     X(66, text_beyond_context, 2, "context", "run -m % -n 1 -f text.txt", text_of(m, "word ", 40000))        \
+    X(66, logits_beyond_context, 2, "context", "logits -m % -f text.txt -o out.h5",                          \
+      text_of(m, "word ", 40000))                                                                            \
+    X(66, window_beyond_context, 2, "context", "perplexity -m % -f text.txt -c 4097",                        \
+      text_of(m, "word ", 60000))                                                                            \
+    X(66, chunk_beyond_context, 2, "context", "imatrix -m % -f text.txt -c 4097 -o out.gguf",                \
+      text_of(m, "word ", 60000))                                                                            \
+    X(66, sweep_beyond_context, 2, "context", "quality -m % -f text.txt -c 4097",                            \
+      text_of(m, "word ", 60000))                                                                            \
     X(67, detokenize_512, 2, "512", "tokenize -m % --detokenize --ids 512", (void)m)                         \
     X(67, detokenize_minus_1, 2, "-1", "tokenize -m % --detokenize --ids -1", (void)m)                       \
     X(67, feed_512, 2, "512", "logits -m % --ids 1,512 -o out.h5", (void)m)                                  \

@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "data/golden.h"
+#include "data/model.h"
 #include "data/records.h"
 #include "data/tokenizer.h"
+#include "reference/engine.h"
 #include "tests/command.h"
 #include "tests/corpus.h"
 #include "tests/tiny.h"
@@ -29,6 +31,7 @@ static void setup(void) {
     snprintf(model, sizeof model, "%s/model.gguf", directory);
     cr_assert_eq(corpus_base(model, &e), OK, "%s", e.text);
     command_beside(shim, sizeof shim, "shim_faults.so");
+    cr_assert_eq(access(shim, R_OK), 0, "%s is missing: `make test` builds it", shim);
 }
 static void teardown(void) {
     tiny_directory_remove(directory);
@@ -359,6 +362,34 @@ Test(faults, a_mapped_file_is_cut) {
         }
     cr_expect(cut > 0 || command_has_asan());
     free(good.at);
+}
+
+/* 96: another file under the same name, as by rename or a moved link: what is open stays what it was. */
+Test(faults, a_mapped_file_is_replaced) {
+    static const int32_t ids[] = {1, 2, 3, 4, 5};
+    static float before[512], after_it[512];
+    struct engine_options o = {.threads = 2, .max_tokens = 5, .no_pin = 1};
+    const struct engine *engines[] = {&engine_reference, &engine_optimized};
+    struct tiny_spec other = tiny_default("qwen3");
+    for (int i = 0; i < 2; i++) {
+        struct error e = {0};
+        struct model *m;
+        struct session *s;
+        char name[400];
+        cr_assert_eq(corpus_base(model, &e), OK, "%s", e.text);
+        cr_assert_eq(model_open(&m, model, &e), OK, "%s", e.text);
+        cr_assert_eq(engines[i]->open(&s, m, &o, &e), OK, "%s", e.text);
+        cr_assert_eq(engines[i]->feed(s, ids, 5, before, 1, &e), OK, "%s", e.text);
+        snprintf(name, sizeof name, "%s/other", directory);
+        cr_assert_eq(tiny_write(name, &other, &e), OK, "%s", e.text);
+        cr_assert_eq(rename(name, model), 0);
+        engines[i]->close(s);
+        cr_assert_eq(engines[i]->open(&s, m, &o, &e), OK, "%s", e.text);
+        cr_assert_eq(engines[i]->feed(s, ids, 5, after_it, 1, &e), OK, "%s", e.text);
+        cr_expect(memcmp(before, after_it, sizeof before) == 0, "%s: other logits", engines[i]->name);
+        engines[i]->close(s);
+        model_close(m);
+    }
 }
 
 /* What was checked in a header does not change when somebody writes to the file afterwards. */
