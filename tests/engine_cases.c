@@ -39,7 +39,6 @@ static struct engine_options options_for(const struct engine_bounds *bounds, int
                                    .max_tokens = ROOM,
                                    .cpu_mask = bounds->cpu_mask,
                                    .kv_type = bounds->kv_type,
-                                   .scheme = bounds->scheme,
                                    .no_pin = 1};
 }
 

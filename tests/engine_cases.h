@@ -12,7 +12,6 @@
 struct engine_bounds {
     unsigned cpu_mask; /* engine_options of every session */
     enum kv_type kv_type;
-    enum scheme scheme;
     double oracle; /* logits against the oracle, prefill and decode alike */
     double routed; /* logits against the oracle on the engine's own choices of experts */
     double margin; /* how far those choices may be from the best, in units of the router's s + bias */
@@ -31,5 +30,8 @@ extern const int n_engine_cases;
 
 /* engine_parts.c: several sessions of one family; in engine_cases[] too */
 engine_case_fn case_mixtures, case_deep, case_prefix, case_marks, case_part_refusals, case_part_taps;
+
+/* Those of engine_cases[] that are about what a session remembers. */
+engine_case_fn engine_state_cases;
 
 #endif

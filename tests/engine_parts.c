@@ -64,7 +64,6 @@ static struct engine_options options_for(const struct engine_bounds *b, int room
                                    .max_batch = max_batch,
                                    .cpu_mask = b->cpu_mask,
                                    .kv_type = b->kv_type,
-                                   .scheme = b->scheme,
                                    .no_pin = 1};
 }
 
@@ -423,4 +422,14 @@ enum status case_part_taps(const struct engine *engine, const struct model *m, c
     enum status status = run_part_taps(&f, &alone, &many, &now, e);
     family_close(&f);
     return status;
+}
+
+enum status engine_state_cases(const struct engine *engine, const struct model *m,
+                               const struct engine_bounds *bounds, struct error *e) {
+    static const char *const about_state[] = {"repeat", "snapshots", "ties", "prefix", "marks"};
+    for (size_t i = 0; i < sizeof about_state / sizeof *about_state; i++)
+        for (int k = 0; k < n_engine_cases; k++)
+            if (strcmp(engine_cases[k].name, about_state[i]) == 0)
+                TRY(engine_cases[k].run(engine, m, bounds, e));
+    return OK;
 }

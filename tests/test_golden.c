@@ -290,11 +290,13 @@ static void recorded_route(void *arg, int layer, int position, int32_t *experts)
 }
 
 /* Transformers' choices of experts are used, so that a near-tie does not hide what else differs. */
-static void run_optimized(const struct recording *r, const struct model *m, struct optimized_run *run) {
+static void run_optimized(const struct recording *r, const struct model *m, enum scheme scheme,
+                          struct optimized_run *run) {
     struct error e = {0};
     struct engine_options o = {.threads = 1,
                                .max_tokens = r->n,
                                .no_pin = 1,
+                               .scheme = scheme,
                                .tap = watch,
                                .tap_arg = run,
                                .route = recorded_route,
@@ -336,7 +338,7 @@ ParameterizedTest(int *which, optimized_golden, float_weights) {
     struct recording r;
     struct optimized_run run;
     open_golden(&r, *which);
-    run_optimized(&r, r.model, &run);
+    run_optimized(&r, r.model, SCHEME_EXACT, &run);
     expect_nmse(&run, "weights as they are", tolerances[TOL_NMSE_FLOAT_WEIGHTS].limit);
     recording_close(&r);
 }
@@ -385,8 +387,12 @@ Test(optimized_golden, int4_weights) {
         open_golden(&r, i);
         struct model *m = int4_model(&r);
         if (same_weights(&r, m)) {
-            run_optimized(&r, m, &run);
+            run_optimized(&r, m, SCHEME_EXACT, &run);
             expect_nmse(&run, "int4 x int8", tolerances[TOL_NMSE_INT8_ACTIVATIONS].limit);
+            run_optimized(&r, m, SCHEME_FOLDED, &run);
+            expect_nmse(&run, "folded", tolerances[TOL_NMSE_FOLDED].limit);
+            run_optimized(&r, m, SCHEME_BF16, &run);
+            expect_nmse(&run, "bf16", tolerances[TOL_NMSE_BF16].limit);
             exact++;
         }
         model_close(m);

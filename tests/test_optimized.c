@@ -11,36 +11,25 @@
 #include "tests/engine_cases.h"
 #include "tests/engine_models.h"
 
-/* Ways to compute: with an f16 cache, with an int8 one, and in the schemes that are not offered. */
-enum { WAY_F16, WAY_Q8, WAY_FOLDED, WAY_BF16, WAYS };
+enum { CACHES = 2 };
 
-/* Criterion forks and loses pointers, so a parameter is (way * models + model) * n_engine_cases + case. */
+/* Criterion forks and loses pointers, so a parameter is (cache * models + model) * n_engine_cases + case. */
 ParameterizedTestParameters(optimized, contract) {
     static int all[2048];
-    int n = WAYS * n_engine_models * n_engine_cases;
+    int n = CACHES * n_engine_models * n_engine_cases;
     cr_assert_leq(n, (int)(sizeof all / sizeof *all));
-    int used = 0;
-    for (int i = 0; i < n; i++) { /* the schemes round before the kernels: int4 weights alone say it all */
-        int way = i / n_engine_cases / n_engine_models, which = i / n_engine_cases % n_engine_models;
-        if (way < WAY_FOLDED || engine_models[which].spec.type == TYPE_Q4_0) all[used++] = i;
-    }
-    return cr_make_param_array(int, all, (size_t)used);
+    for (int i = 0; i < n; i++) all[i] = i;
+    return cr_make_param_array(int, all, (size_t)n);
 }
 
 /* Splits are the same bits: every sum has one order, whatever the batch. */
-static struct engine_bounds bounds_for(const struct tiny_spec *s, int way) {
+static struct engine_bounds bounds_for(const struct tiny_spec *s, enum kv_type kv_type) {
     int exact = s->type == TYPE_F32 || s->type == TYPE_F16;
     double routed = tolerances[exact ? TOL_NMSE_FLOAT_WEIGHTS : TOL_NMSE_INT8_ACTIVATIONS].limit;
-    if (way == WAY_Q8) routed += tolerances[TOL_NMSE_INT8_CACHE].limit;
-    if (way == WAY_FOLDED && s->type == TYPE_Q4_0) routed = tolerances[TOL_NMSE_FOLDED].limit;
-    if (way == WAY_BF16) routed = tolerances[TOL_NMSE_BF16].limit;
-    double flips = tolerances[TOL_NMSE_INT8_FLIPS].limit * (way == WAY_FOLDED ? 5 : 1);
+    if (kv_type == KV_Q8) routed += tolerances[TOL_NMSE_INT8_CACHE].limit;
     return (struct engine_bounds){
-        .kv_type = way == WAY_Q8 ? KV_Q8 : KV_F16,
-        .scheme = way == WAY_FOLDED ? SCHEME_FOLDED
-                  : way == WAY_BF16 ? SCHEME_BF16
-                                    : SCHEME_EXACT,
-        .oracle = (exact && way != WAY_BF16) || !s->E ? routed : flips,
+        .kv_type = kv_type,
+        .oracle = exact || !s->E ? routed : tolerances[TOL_NMSE_INT8_FLIPS].limit,
         .routed = routed,
         .margin = tolerances[TOL_ROUTER_MARGIN].limit,
         .split = 0,
@@ -51,14 +40,25 @@ ParameterizedTest(int *index, optimized, contract) {
     struct error e = {0};
     struct model *m;
     const struct engine_case *c = &engine_cases[*index % n_engine_cases];
-    int which = *index / n_engine_cases % n_engine_models, way = *index / n_engine_cases / n_engine_models;
-    struct engine_bounds bounds = bounds_for(&engine_models[which].spec, way);
+    int which = *index / n_engine_cases % n_engine_models, cache = *index / n_engine_cases / n_engine_models;
+    struct engine_bounds bounds = bounds_for(&engine_models[which].spec, cache ? KV_Q8 : KV_F16);
     cr_assert_eq(cmd_isa_mask(&bounds.cpu_mask, &e), 0, "%s", e.text);
     cr_assert_eq(engine_model_open(&m, which, &e), OK, "%s: %s", engine_models[which].name, e.text);
-    int fits = way != WAY_Q8 || m->config.head_dim % 32 == 0; /* else refused: see int8_caches_want_blocks */
+    int fits = !cache || m->config.head_dim % 32 == 0; /* else refused: see int8_caches_want_blocks */
     enum status status = fits ? c->run(&engine_optimized, m, &bounds, &e) : OK;
     model_close(m);
-    cr_assert_eq(status, OK, "%s, %s, way %d: %s", engine_models[which].name, c->name, way, e.text);
+    cr_assert_eq(status, OK, "%s, %s: %s", engine_models[which].name, c->name, e.text);
+}
+
+/* The contract's cases about what a session remembers, on one model: an answer within a second. */
+Test(optimized_state, comes_back) {
+    struct error e = {0};
+    struct model *m;
+    struct engine_bounds bounds = bounds_for(&engine_models[3].spec, KV_F16);
+    cr_assert_eq(cmd_isa_mask(&bounds.cpu_mask, &e), 0, "%s", e.text);
+    cr_assert_eq(engine_model_open(&m, 3, &e), OK, "%s", e.text);
+    cr_expect_eq(engine_state_cases(&engine_optimized, m, &bounds, &e), OK, "%s", e.text);
+    model_close(m);
 }
 
 Test(optimized, weaker_instruction_sets_are_used_when_asked_for) {
