@@ -31,4 +31,7 @@ extern const int n_engine_cases;
 /* engine_parts.c: several sessions of one family; in engine_cases[] too */
 engine_case_fn case_mixtures, case_deep, case_prefix, case_marks, case_part_refusals, case_part_taps;
 
+/* Those of engine_cases[] that are about what a session remembers. */
+engine_case_fn engine_state_cases;
+
 #endif

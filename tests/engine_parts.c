@@ -423,3 +423,13 @@ enum status case_part_taps(const struct engine *engine, const struct model *m, c
     family_close(&f);
     return status;
 }
+
+enum status engine_state_cases(const struct engine *engine, const struct model *m,
+                               const struct engine_bounds *bounds, struct error *e) {
+    static const char *const about_state[] = {"repeat", "snapshots", "ties", "prefix", "marks"};
+    for (size_t i = 0; i < sizeof about_state / sizeof *about_state; i++)
+        for (int k = 0; k < n_engine_cases; k++)
+            if (strcmp(engine_cases[k].name, about_state[i]) == 0)
+                TRY(engine_cases[k].run(engine, m, bounds, e));
+    return OK;
+}

@@ -50,6 +50,17 @@ ParameterizedTest(int *index, optimized, contract) {
     cr_assert_eq(status, OK, "%s, %s: %s", engine_models[which].name, c->name, e.text);
 }
 
+/* The contract's cases about what a session remembers, on one model: an answer within a second. */
+Test(optimized_state, comes_back) {
+    struct error e = {0};
+    struct model *m;
+    struct engine_bounds bounds = bounds_for(&engine_models[3].spec, KV_F16);
+    cr_assert_eq(cmd_isa_mask(&bounds.cpu_mask, &e), 0, "%s", e.text);
+    cr_assert_eq(engine_model_open(&m, 3, &e), OK, "%s", e.text);
+    cr_expect_eq(engine_state_cases(&engine_optimized, m, &bounds, &e), OK, "%s", e.text);
+    model_close(m);
+}
+
 Test(optimized, weaker_instruction_sets_are_used_when_asked_for) {
     struct error e = {0};
     struct model *m;
