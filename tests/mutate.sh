@@ -116,13 +116,18 @@ prepare() {
 }
 list_judges() { each_judge "$3"; }
 
+programs() { # JUDGES: what they need
+    [[ $1 = *"test "* ]] && echo build/lfm2-tests
+    [[ $1 =~ check\ |parity|mini\  ]] && echo build/lfm2
+}
+
 mistake() { # FILE SED JUDGES NAME NUMBER
     local file=$1 change=$2 judges=$3 name=$4 verdict=caught kind argument status
     [ $(($5 % lanes)) -eq "$lane" ] || return 0
     sed "$change" "$file" >"$scratch/$file"
     if cmp -s "$file" "$scratch/$file"; then
         verdict="CHANGED NOTHING"
-    elif ! make -s -C "$scratch" build/lfm2 build/lfm2-tests WARN=-w >/dev/null 2>&1; then
+    elif ! make -s -C "$scratch" $(programs "$judges") WARN=-w >/dev/null 2>&1; then
         verdict="not built"
     else
         while read -r -u 5 kind argument; do

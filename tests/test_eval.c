@@ -79,6 +79,10 @@ Test(eval, torn_last_line_is_repaired_and_other_damage_refused) {
         cr_assert_eq(truncate(in("b/journal.jsonl"), (off_t)n), 0);
         cr_assert_eq(evaluate(again, -1), 0);
         cr_expect(same_results("a", "b"));
+        struct buffer repaired = {0};
+        cr_assert(read_text(in("b/journal.jsonl"), &repaired));
+        cr_expect(repaired.n == text.n && memcmp(repaired.data, text.data, text.n) == 0);
+        buffer_free(&repaired);
     }
     /* A changed letter in the middle. */
     text.data[text.n / 2] ^= 1;
