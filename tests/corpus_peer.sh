@@ -9,7 +9,8 @@ shift
 for case in "$dir"/*/; do
     name=$(basename "$case")
     [ -e "$case/model.gguf" ] && [ ! -d "$case/model.gguf" ] && [ ! -p "$case/model.gguf" ] || continue
-    case ${name%%-*} in 066 | 067 | 08? | 09[34] | 100) continue ;; esac # a good model with something else beside it
+    case ${name%%-*} in 066 | 067 | 08? | 09[134] | 100) continue ;; esac # a good model with something else beside it
+    case $name in 096-*_is_*) continue ;; esac
     (ulimit -v 6000000 -t 20 -c 0; timeout 40 "$@" "$case/model.gguf" </dev/null >"$dir/log" 2>&1)
     status=$?
     case $status in

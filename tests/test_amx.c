@@ -3,8 +3,8 @@
  * instructions themselves is checked on CPUs without AMX. On a CPU with AMX tests/test_kernels.c checks the
  * real ones too. */
 #define LFM2_EMULATE_AMX
-#define gemm_q4a8_amx emulated_q4
-#define gemm_q8a8_amx emulated_q8
+#define gemm_q4a8_amx second_gemm_q4a8_amx
+#define gemm_q8a8_amx second_gemm_q8a8_amx
 #include "optimized/kernels_amx.c"
 
 #include <criterion/criterion.h>
@@ -21,8 +21,8 @@ static void check(enum kernel_op op, void (*fn)(void)) {
 }
 
 Test(amx, q4) {
-    check(OP_gemm_q4a8, (void (*)(void))emulated_q4);
+    check(OP_gemm_q4a8, (void (*)(void))second_gemm_q4a8_amx);
 }
 Test(amx, q8) {
-    check(OP_gemm_q8a8, (void (*)(void))emulated_q8);
+    check(OP_gemm_q8a8, (void (*)(void))second_gemm_q8a8_amx);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test_avxvnni: the 256-bit VNNI kernels on CPUs that have the instruction in its AVX-512VL coding only. */
 #define LFM2_EVEX_VNNI
-#define gemm_q4a8_avxvnni evex_q4
-#define gemm_q8a8_avxvnni evex_q8
-#define gemm_q6a8_avxvnni evex_q6
+#define gemm_q4a8_avxvnni second_gemm_q4a8_avxvnni
+#define gemm_q8a8_avxvnni second_gemm_q8a8_avxvnni
+#define gemm_q6a8_avxvnni second_gemm_q6a8_avxvnni
 #include "optimized/kernels_avxvnni.c"
 
 #include <criterion/criterion.h>
@@ -20,11 +20,11 @@ static void check(enum kernel_op op, void (*fn)(void)) {
 }
 
 Test(avxvnni, q4) {
-    check(OP_gemm_q4a8, (void (*)(void))evex_q4);
+    check(OP_gemm_q4a8, (void (*)(void))second_gemm_q4a8_avxvnni);
 }
 Test(avxvnni, q8) {
-    check(OP_gemm_q8a8, (void (*)(void))evex_q8);
+    check(OP_gemm_q8a8, (void (*)(void))second_gemm_q8a8_avxvnni);
 }
 Test(avxvnni, q6) {
-    check(OP_gemm_q6a8, (void (*)(void))evex_q6);
+    check(OP_gemm_q6a8, (void (*)(void))second_gemm_q6a8_avxvnni);
 }

@@ -67,10 +67,22 @@ Test(eval, killed_at_any_time_it_goes_on_and_ends_with_the_same_files) {
             landed, whole_runs);
 }
 
+/* By the last run, as it says itself. */
+static long tokens_computed(void) {
+    struct buffer err = {0};
+    cr_assert(read_text(in("err"), &err));
+    const char *found = strstr(err.data, " items/s; ");
+    long n = found ? atol(found + 10) : -1;
+    buffer_free(&err);
+    cr_assert_gt(n, 0);
+    return n;
+}
+
 Test(eval, torn_last_line_is_repaired_and_other_damage_refused) {
     const char *words[] = {GSM8K, in("a"), NULL}, *again[] = {GSM8K, in("b"), NULL};
     cr_assert_eq(evaluate(words, -1), 0);
     cr_assert_eq(evaluate(again, -1), 0);
+    long whole = tokens_computed();
     struct buffer text = {0};
     cr_assert(read_text(in("b/journal.jsonl"), &text));
     /* Cut inside the last line, at every tenth byte of it. */
@@ -79,6 +91,11 @@ Test(eval, torn_last_line_is_repaired_and_other_damage_refused) {
         cr_assert_eq(truncate(in("b/journal.jsonl"), (off_t)n), 0);
         cr_assert_eq(evaluate(again, -1), 0);
         cr_expect(same_results("a", "b"));
+        struct buffer repaired = {0};
+        cr_assert(read_text(in("b/journal.jsonl"), &repaired));
+        cr_expect(repaired.n == text.n && memcmp(repaired.data, text.data, text.n) == 0);
+        buffer_free(&repaired);
+        cr_expect_lt(4 * tokens_computed(), whole, "more than the one item was asked again");
     }
     /* A changed letter in the middle. */
     text.data[text.n / 2] ^= 1;

@@ -180,6 +180,30 @@ Test(sampler, seeds) {
     cr_expect_neq(memcmp(a, c, sizeof a), 0);
 }
 
+/* With equal logits a draw is an id: the first bytes of xoshiro256** seeded by splitmix64, from an
+ * implementation in Python that gives the authors' own check values. */
+Test(sampler, draws_are_xoshiros) {
+    static const struct {
+        uint64_t seed;
+        int32_t ids[12];
+    } want[] = {{0, {153, 191, 26, 106, 187, 255, 108, 137, 219, 235, 29, 17}},
+                {1, {179, 133, 146, 100, 178, 36, 18, 97, 221, 141, 238, 245}},
+                {12345, {190, 33, 246, 12, 142, 2, 40, 75, 98, 233, 200, 137}}};
+    static const float equal[256];
+    for (int i = 0; i < 3; i++) {
+        struct error e = {0};
+        struct sampler *s;
+        struct sampler_options o = {.temperature = 1, .top_p = 1, .repeat_penalty = 1, .seed = want[i].seed};
+        cr_assert_eq(sampler_open(&s, &o, 256, &e), OK, "%s", e.text);
+        for (int k = 0; k < 12; k++) {
+            int32_t id;
+            cr_assert_eq(sampler_choose(s, equal, NULL, 0, &id, &e), OK, "%s", e.text);
+            cr_expect_eq(id, want[i].ids[k], "seed %d, draw %d: %d", (int)want[i].seed, k, id);
+        }
+        sampler_close(s);
+    }
+}
+
 Test(sampler, refusals) {
     struct error e = {0};
     struct sampler *s = NULL;

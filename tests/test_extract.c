@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test_extract: which number of an answer counts, where an answer has several: what lm-eval's expressions and
+ * their group_select say, worked out by hand. Whole answers of lm-eval are in test_eval_tasks. */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "eval/task.h"
+
+static const struct {
+    const char *task, *answer, *target;
+    double strict, flexible; /* exact_match of each filter */
+} cases[] = {
+    {"gsm8k", "1 + 2 = 3\n#### 3\n#### 4", "so\n#### 3", 1, 0},
+    {"gsm8k", "#### 4\n#### 3", "so\n#### 3", 0, 1},
+    {"gsm8k", "It costs $1,234.", "so\n#### 1234", 0, 1},
+    {"gsm8k", "#### -7", "so\n#### 7", 0, 0},
+    {"gsm8k_cot", "The answer is 3. The answer is 4.", "3", 1, 0},
+    {"gsm8k_cot", "The answer is -1,000.", "-1000", 1, 1},
+    {"gsm8k_cot_llama", "The final answer is 3. No: the sum. The final answer is 12", "12", 1, 1},
+    {"gsm8k_cot_llama", "The final answer is 12. No: the sum. The final answer is 3", "12", 0, 0},
+    {"gsm8k_cot_llama", "The final answer is $12", "12", 1, 1},
+};
+
+static double exact_match_of(const struct score *s) {
+    return json_number_value(json_object_get(s->metrics, "exact_match"));
+}
+
+Test(extract, takes_the_match_that_the_task_names) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct error e = {0};
+        struct task t;
+        struct score scores[TASK_MAX_FILTERS] = {0};
+        struct response r = {.text = cases[i].answer, .n = strlen(cases[i].answer)};
+        json_t *doc = json_object();
+        cr_assert(task_named(cases[i].task, &t));
+        cr_assert_eq(t.suite->score(&t, doc, cases[i].target, &r, 1, scores, &e), OK, "%s", e.text);
+        cr_expect_eq(exact_match_of(&scores[0]), cases[i].strict, "%s: %s", cases[i].task, cases[i].answer);
+        cr_expect_eq(exact_match_of(&scores[1]), cases[i].flexible, "%s, flexible: %s", cases[i].task,
+                     cases[i].answer);
+        for (int k = 0; k < task_filters(&t); k++)
+            json_decref(scores[k].filtered), json_decref(scores[k].metrics);
+        json_decref(doc);
+    }
+}
