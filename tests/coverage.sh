@@ -44,8 +44,8 @@ printf 'kernel rows on this CPU,%d,%d\nkernel rows by a second coding,%d,%d\n' $
 awk -F, '{ printf "%-30s %5.1f %% of %d\n", $1, $3 ? 100 * $2 / $3 : 0, $3 }' "$build/coverage.csv"
 [ -z "$missing" ] || echo "rows of the kernel table that did not run:$missing"
 {
-    echo "what,executed,of,commit"
-    sed "s/$/,$(git rev-parse --short=7 HEAD)/" "$build/coverage.csv"
+    echo "what,executed,of,commit,how"
+    sed "s/$/,$(git rev-parse --short=7 HEAD),make coverage/" "$build/coverage.csv"
 } >"$csv"
 [ -z "$missing" ] && awk -F, -v least=$least '
     /^lines of (data|reference|eval),/ && $2 * 100 < least * $3 { print $1 ": below " least " %"; bad = 1 }
