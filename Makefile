@@ -7,7 +7,7 @@ endif
 PKGS    := openblas hdf5 jansson libpcre2-8 nettle zlib
 CSTD    := -std=gnu17
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Werror
-# The asan, ubsan and fuzz targets set OPT and SAN, each with a BUILD folder of its own.
+# The asan, tsan and fuzz targets set OPT and SAN, each with a BUILD folder of its own.
 OPT     ?= -O2 -g
 SAN     ?=
 # No contraction and no fast-math: a sum means the same in every build.
@@ -54,8 +54,8 @@ DATA ?=
 SPEED_MODELS ?= $(MODELS)/$(MODEL)-q4_0.gguf,$(MODELS)/$(BESIDE)-q4_0.gguf
 
 .DEFAULT_GOAL := all
-.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality schemes evals eval-speed report check asan ubsan clang fuzz lint oracle
-.PHONY: kills soak tsan valgrind cppcheck coverage mutations reproducible dist clean help
+.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality schemes evals eval-speed report check asan clang fuzz lint oracle
+.PHONY: kills soak tsan valgrind cppcheck tidy coverage mutations reproducible dist clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
 ifneq ($(filter-out deps deps-dev clean help,$(or $(MAKECMDGOALS),all)),)
@@ -69,7 +69,7 @@ all: lfm2 ## build ./lfm2
 deps: ## install the Debian packages that building, testing and charting need
 	@sh .ci/deps.sh
 
-deps-dev: ## the same, and clang, clang-format, valgrind, cppcheck, OpenMPI
+deps-dev: ## the same, and clang, clang-format, clang-tidy, valgrind, cppcheck, OpenMPI
 	@sh .ci/deps.sh dev
 
 test: $(BUILD)/lfm2-tests ## run all tests, the engines' once per instruction set of this CPU
@@ -102,21 +102,16 @@ eval-speed: lfm2 ## questions/s with and without shared examples (MMLU in DATA=)
 report: lfm2 ## draw RESULTS.md and plots/ from bench/records/
 	./lfm2 report
 
-check: ## test, asan, ubsan, lint: what must pass before a change is merged
+check: ## test, asan, lint: what must pass before a change is merged
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory asan
-	@$(MAKE) --no-print-directory ubsan
 	@$(MAKE) --no-print-directory lint
-	@echo "make check: test, asan, ubsan and lint passed"
-
-asan: ## the tests under AddressSanitizer, in build-asan/
-	@$(MAKE) --no-print-directory test BUILD=build-asan SAN=-fsanitize=address \
-	    OPT='-O1 -g -fno-omit-frame-pointer'
+	@echo "make check: test, asan and lint passed"
 
 # Fewer warnings here: gcc 12's instrumentation makes -Wconversion see conversions that the source does not have.
-ubsan: ## the tests under UndefinedBehaviorSanitizer, in build-ubsan/
-	@$(MAKE) --no-print-directory test BUILD=build-ubsan OPT='-O1 -g' WARN='-Wall -Wextra -Werror' \
-	    SAN='-fsanitize=undefined -fno-sanitize-recover=undefined'
+asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/ (WEAKER=no: this CPU's kernels only)
+	@$(MAKE) --no-print-directory test BUILD=build-asan OPT='-O1 -g -fno-omit-frame-pointer' WARN='-Wall -Wextra -Werror' \
+	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 
 clang: ## build everything with clang, in build-clang/ (warnings are errors)
 	@$(MAKE) --no-print-directory build-clang/lfm2 build-clang/lfm2-tests CC=clang BUILD=build-clang
@@ -132,11 +127,9 @@ fuzz: ## feed damaged input to every reader for FUZZ_TIME seconds each (clang's 
 	    SAN='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined'
 	@bash tests/fuzz.sh run build-fuzz $(FUZZ_TIME) tests/fuzz.csv
 
-tsan: ## the engines' and the tokenizer's tests under ThreadSanitizer, in build-tsan/
-	@$(MAKE) --no-print-directory build-tsan/lfm2 build-tsan/lfm2-tests BUILD=build-tsan SAN=-fsanitize=thread \
-	    OPT='-O1 -g' WARN='-Wall -Wextra'
-	OPENBLAS_NUM_THREADS=1 TSAN_OPTIONS='halt_on_error=1 suppressions=tests/tsan.supp' build-tsan/lfm2-tests -j1 \
-	    --filter '@(optimized|tokenizer)*/!(texts_made*)'
+tsan: ## threads of the program under ThreadSanitizer, in build-tsan/
+	@$(MAKE) --no-print-directory build-tsan/lfm2 BUILD=build-tsan SAN=-fsanitize=thread OPT='-O1 -g' WARN='-Wall -Wextra -Werror'
+	@bash tests/tsan.sh build-tsan/lfm2
 
 valgrind: lfm2 ## a short run of each engine under valgrind's memcheck
 	@sh tests/valgrind.sh ./lfm2
@@ -144,6 +137,12 @@ valgrind: lfm2 ## a short run of each engine under valgrind's memcheck
 cppcheck: ## cppcheck's warnings, except those that tests/cppcheck.supp gives reasons for
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -I. \
 	    --suppressions-list=tests/cppcheck.supp data reference optimized bench eval lfm2.c && echo "make cppcheck: clean"
+
+tidy: ## clang-tidy's checks, except those that .clang-tidy gives reasons against
+	@clang-tidy --version >/dev/null
+	@ls *.c $(foreach room,data reference optimized bench eval eval/tasks tests,$(room)/*.c) | \
+	    xargs -P $$(nproc) -n 8 sh -c 'clang-tidy --quiet "$$@" -- $(CSTD) $(CPPFLAGS) 2>/dev/null' tidy && \
+	    echo "make tidy: clean"
 
 # Lines that a failed test did not reach, or that an older run did, would say nothing.
 coverage: ## lines that the tests execute, into tests/coverage.csv; fails when data, reference or eval is below 85 %

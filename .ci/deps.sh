@@ -1,19 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the Debian packages that building, testing and charting need; with "dev" also the tools that only
-# developers need. Says what it installs, and does nothing, not even `apt-get update`, when all is there.
+# Installs the Debian packages that building, testing and charting need; with "checkers" also those that look at the
+# code, which CI uses; with "dev" also what else only developers need. Says what it installs, and does nothing, not even
+# `apt-get update`, when all is there.
 # Needs no make, so that it works on a machine with nothing but git and a shell.
 set -eu
 
 user="gcc libc6-dev make pkg-config libopenblas-dev libhdf5-dev libjansson-dev libpcre2-dev nettle-dev zlib1g-dev
     libcriterion-dev gnuplot-nox"
-dev="clang clang-format libclang-rt-dev valgrind cppcheck libopenmpi-dev openmpi-bin"
+checkers="valgrind cppcheck clang-tidy"
+dev="clang clang-format libclang-rt-dev libopenmpi-dev openmpi-bin"
 
 case "${1-}" in
 '') wanted=$user ;;
-dev) wanted="$user $dev" ;;
+checkers) wanted="$user $checkers" ;;
+dev) wanted="$user $checkers $dev" ;;
 *)
-    echo "usage: sh .ci/deps.sh [dev]" >&2
+    echo "usage: sh .ci/deps.sh [checkers|dev]" >&2
     exit 2
     ;;
 esac

@@ -49,8 +49,8 @@ void base_decode(const uint8_t *row, int n_vocab, float *log_p) {
     float factors[2];
     memcpy(factors, row, sizeof factors);
     row += sizeof factors;
-    for (int i = 0; i < n_vocab; i++)
-        log_p[i] = factors[0] * (float)(row[2 * i] | row[2 * i + 1] << 8) + factors[1];
+    for (int i = 0; i < n_vocab; i++, row += 2)
+        log_p[i] = factors[0] * (float)(row[0] | row[1] << 8) + factors[1];
 }
 
 /* ---- reading ---- */

@@ -42,13 +42,13 @@ static enum status read_all(int fd, const char *name, char **out, struct error *
 
 /* The last line that is not empty among the last bytes written to a file. */
 static void read_last_line(int fd, char *out, size_t size) {
-    char tail[2048], *line = tail, *save = NULL;
+    char tail[2048], *save = NULL;
     off_t end = lseek(fd, 0, SEEK_END),
           from = end > (off_t)sizeof tail - 1 ? end - (off_t)sizeof tail + 1 : 0;
     ssize_t n = end > 0 ? pread(fd, tail, sizeof tail - 1, from) : 0;
     tail[n > 0 ? n : 0] = 0;
     out[0] = 0;
-    for (line = strtok_r(tail, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save))
+    for (char *line = strtok_r(tail, "\r\n", &save); line; line = strtok_r(NULL, "\r\n", &save))
         if (line[strspn(line, " \t")]) snprintf(out, size, "%s", line);
 }
 

@@ -110,6 +110,7 @@ static int write_file(struct convert_options *o, struct quality_options *q, stru
     o->progress_arg = &shown;
     enum status status = apply(q, o, e);
     if (status == OK) status = convert_write(o, &r, e);
+    o->progress = NULL, o->progress_arg = NULL;
     progress_end(&shown.line);
     if (status != OK) return cmd_fail(e);
     printf("%s: %s, %.4g million weights, %.3f GB from %.3f GB, %.1f s\n", o->out,

@@ -104,6 +104,7 @@ static enum status run(const struct arguments *a, const struct model *m, struct 
     progress_end(&watch.line);
     if (st == OK && o->save) st = base_finish(&writer, e);
     base_abandon(&writer);
+    o->save = NULL, o->progress = NULL, o->progress_arg = NULL; /* they are of this function */
     return st;
 }
 

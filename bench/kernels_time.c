@@ -49,7 +49,7 @@ static enum status copies_take(struct copies *c, const struct operands *from, in
                                struct error *e) {
     size_t one = set_bytes(from);
     c->n = threads;
-    if (cold && bytes_to_rotate() / one > (size_t)threads)
+    if (cold && one && bytes_to_rotate() / one > (size_t)threads)
         c->n = (int)(bytes_to_rotate() / one) / threads * threads + threads;
     c->arena_bytes = one * (size_t)c->n;
     c->sets = calloc((size_t)c->n, sizeof *c->sets);

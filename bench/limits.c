@@ -16,7 +16,7 @@
 #include "optimized/peak.h"
 
 /* 3 GB: more than any cache of today. 0.9 GB: what one token of LFM2-8B-A1B reads. */
-static const size_t set_bytes[] = {3000000000u / 4096 * 4096, 900000000u / 4096 * 4096};
+static const size_t set_bytes[] = {(size_t)3000000000 / 4096 * 4096, (size_t)900000000 / 4096 * 4096};
 enum { N_SETS = 2, MAX_THREADS = 1024, MAX_REPETITIONS = 1000 };
 
 /* A gang does one job per repetition, all threads together; run with job NULL ends it. */

@@ -116,7 +116,7 @@ static enum status time_one(struct timing *t, int n_gen, struct rows *rows, stru
                              .seed = (int64_t)t->o->seed,
                              .repetitions = t->o->repetitions,
                              .samples_first = (int64_t)samples->n,
-                             .samples_count = 2 * t->o->repetitions,
+                             .samples_count = INT64_C(2) * t->o->repetitions,
                              .same_tokens = 1};
     struct generate_result r;
     int same;

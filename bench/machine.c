@@ -92,7 +92,7 @@ static char *git(const char *const *words) {
     if (n <= 0) return NULL;
     folder[n] = 0;
     *strrchr(folder, '/') = 0;
-    while (*words && k < 15) argv[k++] = (char *)(uintptr_t)*words++;
+    while (*words && k < 15) argv[k++] = (char *)*words++;
     if (child_run(&c, argv, &e) == OK && c.exit_code == 0) return c.out;
     free(c.out);
     return NULL;

@@ -85,7 +85,7 @@ enum status peer_run(struct peer *p, const char *model, const struct bench_test 
     for (size_t i = 0; i < 4; i++) argv[k++] = sizes[i];
     if (both) argv[k++] = gp ? "-gp" : "-pg", argv[k++] = pair;
     if (t->n_depth && !gp) argv[k++] = "-d", argv[k++] = depth;
-    TRY(child_run(&c, (char **)(uintptr_t)argv, e));
+    TRY(child_run(&c, (char **)argv, e));
     enum status st =
         c.exit_code ? fail(e, ERR_IO, "%s: exit code %d on %s: %s", p->path, c.exit_code, model, c.last_line)
                     : peer_parse(p, c.out, ns, e);

@@ -89,7 +89,7 @@ enum status mapped_open(struct mapped *out, const char *path, const char *format
 }
 
 void mapped_close(struct mapped *m) {
-    if (m->data) mapped_forget(m->data), munmap((void *)(uintptr_t)m->data, m->size);
+    if (m->data) mapped_forget(m->data), munmap((void *)m->data, m->size);
     *m = (struct mapped){0};
 }
 

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum status fail(struct error *e, enum status code, const char *fmt, ...) {
+enum status(fail)(struct error *e, enum status code, const char *fmt, ...) {
     if (!e) return code;
     e->code = code;
     va_list ap;

@@ -113,7 +113,7 @@ Test(eval, results_do_not_depend_on_batch_or_shards) {
                *one[] = {GSM8K, in("c"), "--batch_size", "1", NULL};
     cr_assert_eq(evaluate(eight, -1), 0);
     for (int i = 1; i <= 3; i++) {
-        char shard[8];
+        char shard[16];
         snprintf(shard, sizeof shard, "%d/3", i);
         const char *part[] = {GSM8K, in("b"), "--shard", shard, NULL};
         cr_assert_eq(evaluate(part, -1), 0);

@@ -37,7 +37,7 @@ static void write_data(void) {
         cr_assert(write_file(in(data[i].file), data[i].rows, strlen(data[i].rows)));
     /* v5 is five files. */
     for (int i = 2; i <= 5; i++) {
-        char name[16], row[256];
+        char name[32], row[256];
         snprintf(name, sizeof name, "test%d.jsonl", i);
         snprintf(row, sizeof row,
                  "{\"question_title\": \"t\", \"question_content\": \"Add.\", \"platform\": \"p\", "
