@@ -191,8 +191,9 @@ static enum status time_parallel(struct runner *r, const struct bench_test *t, i
     int64_t t0 = now_ns();
     for (int step = 0; step < t->n_gen; step++) {
         for (int i = 0; i < n; i++)
-            r->parts[i] = (struct part){r->sessions[i], r->ids + t->n_depth + i * t->n_gen + step, 1,
-                                        r->logits + (size_t)i * (size_t)r->subject->model->config.n_vocab, 1};
+            r->parts[i] =
+                (struct part){r->sessions[i], r->ids + t->n_depth + (size_t)i * (size_t)t->n_gen + step, 1,
+                              r->logits + (size_t)i * (size_t)r->subject->model->config.n_vocab, 1};
         TRY(engine->feed_many(r->parts, n, e));
     }
     *ns = now_ns() - t0;

@@ -96,7 +96,7 @@ static json_t *row_object(const struct context *c, const struct throughput_row *
 /* A value between quotes, the quote inside doubled; numbers go bare in sql, quoted in csv as llama-bench
  * does. */
 static void print_quoted(FILE *to, const json_t *v, char quote) {
-    char buffer[64];
+    char buffer[64] = "";
     const char *s = json_string_value(v);
     if (json_is_integer(v)) snprintf(buffer, sizeof buffer, "%lld", (long long)json_integer_value(v));
     if (json_is_real(v)) snprintf(buffer, sizeof buffer, "%.6f", json_real_value(v));

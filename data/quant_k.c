@@ -13,6 +13,7 @@
  *
  * The quantisers do ggml's reference searches operation by operation, since the rounding of every sum decides
  * which candidate wins; sums are in index order. */
+/* NOLINTBEGIN(bugprone-implicit-widening-of-multiplication-result): places in one block of 256 */
 #include "data/quant_k.h"
 
 #include <math.h>
@@ -231,3 +232,4 @@ void quantize_q5_k(const float *src, uint8_t *out, int64_t n) {
             }
     }
 }
+/* NOLINTEND(bugprone-implicit-widening-of-multiplication-result) */

@@ -2,7 +2,9 @@
 /* recipe: the table of file types, and the choice by a tensor's name, layer and shape. */
 #include "data/recipe.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -25,8 +27,9 @@ static int is_layer_tensor(const char *name, const char *what) {
 }
 
 static int layer_of(const char *name) {
-    int layer = -1;
-    return sscanf(name, "blk.%d.", &layer) == 1 ? layer : -1;
+    char *end = NULL;
+    long layer = strncmp(name, "blk.", 4) == 0 ? strtol(name + 4, &end, 10) : -1;
+    return end && end > name + 4 && layer >= 0 && layer <= INT_MAX ? (int)layer : -1;
 }
 
 struct recipe_facts recipe_facts_of(const struct gguf *g, int n_layers, int n_experts) {

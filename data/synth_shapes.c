@@ -137,7 +137,7 @@ int synth_is_attention(const struct synth_shape *s, int layer) {
 
 static void add_convolution(struct synth_plan *p, const struct synth_shape *s, int layer,
                             const struct recipe *r) {
-    add_matrix(p, layer, "shortconv.in_proj.weight", r->matrix, 3 * s->width, s->width);
+    add_matrix(p, layer, "shortconv.in_proj.weight", r->matrix, INT64_C(3) * s->width, s->width);
     add(p, layer, "shortconv.conv.weight", TYPE_F32, 2, (int64_t[]){3, s->width}, 0, 1 / sqrtf(3));
     add_last(p, layer, "shortconv.out_proj.weight", r->matrix, s->width, s->width);
 }

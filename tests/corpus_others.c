@@ -48,12 +48,12 @@ static void packed(struct making *m, uint64_t bytes) {
     struct packed_id id = {.layout = "none", .header_sha256 = "0", .model_bytes = 1, .weights_bytes = bytes};
     in_folder(m, "bad.h5", path, sizeof path);
     void *zeros = image_memory(&m->im, bytes);
-    if (packed_create(&w, path, &id, &e) != OK)
-        m->failed = 1;
-    else if (packed_add(w, zeros, bytes, &e) != OK)
-        m->failed = 1, packed_discard(w);
-    else if (packed_commit(w, &e) != OK)
-        m->failed = 1;
+    int made = packed_create(&w, path, &id, &e) == OK;
+    if (made && packed_add(w, zeros, bytes, &e) != OK)
+        made = 0, packed_discard(w);
+    else if (made)
+        made = packed_commit(w, &e) == OK;
+    if (!made) m->failed = 1;
 }
 
 /* Arrays without what a packed or record file needs. */

@@ -476,7 +476,7 @@ static const char *check_sum(struct tap_check *c, const struct tap_event *v) {
     if (v->point == TAP_FFN_OUT) memcpy(c->ffn, v->x, n * sizeof *v->x);
     if (v->point == TAP_LAYER_OUT)
         for (size_t i = 0; i < n; i++) {
-            double scale = fabs(c->h[i]) + fabs(c->mixer[i]) + fabs(c->ffn[i]);
+            double scale = fabsf(c->h[i]) + fabsf(c->mixer[i]) + fabsf(c->ffn[i]);
             double sum = (double)c->h[i] + c->mixer[i] + c->ffn[i];
             if (!(fabs(v->x[i] - sum) <= 2 * UNIT_ROUNDOFF * scale + FLOAT_TINY))
                 return "the layer's output is not the sum of its parts";

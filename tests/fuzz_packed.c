@@ -97,9 +97,10 @@ static void serve(int in, int out) {
     for (int signal_number = 1; signal_number < 32; signal_number++) signal(signal_number, SIG_DFL);
     if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(died);
     while (read(in, &byte, 1) == 1) {
-        memset(__start___sancov_cntrs, 0, counters());
+        size_t n = counters(); /* 0 without libFuzzer's instrumentation */
+        if (n) memset(__start___sancov_cntrs, 0, n);
         open_it();
-        memcpy(shared->counters, __start___sancov_cntrs, counters());
+        if (n) memcpy(shared->counters, __start___sancov_cntrs, n);
         if (write(out, &byte, 1) != 1) break;
     }
     _exit(0);

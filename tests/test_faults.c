@@ -151,9 +151,9 @@ static long prepare(int w, struct bytes *old, struct bytes *good) {
 }
 
 static void refuses_full_disk(int w) {
+    if (no_shim()) return;
     struct bytes old, good;
     long total = prepare(w, &old, &good), calls, tried = 0;
-    if (no_shim()) return;
     for (long at = 1; at <= total; at = after(at, total), tried++) {
         write_all(writers[w].out, old);
         int code = with_fault(writers[w].line, "enospc", at, &calls);
@@ -187,9 +187,9 @@ static int is_whole(int w, struct bytes now, struct bytes good) {
 }
 
 static void survives_kill(int w) {
+    if (no_shim()) return;
     struct bytes old, good;
     long total = prepare(w, &old, &good), calls, tried = 0;
-    if (no_shim()) return;
     for (long at = 1; at <= total; at = after(at, total), tried++) {
         write_all(writers[w].out, old);
         int code = with_fault(writers[w].line, "kill", at, &calls);

@@ -474,13 +474,13 @@ Test(gguf, writer_refuses_before_it_writes) {
     } cases[] = {
         {"v", "rows of 33 weights", TYPE_Q4_0, {33, 1}, ERR_ARG},
         {"v", "dimension 1 is 0", TYPE_F32, {32, 0}, ERR_ARG},
-        {"v", "dimension 1 is", TYPE_F32, {1ll << 40, 1ll << 40}, ERR_ARG},
+        {"v", "dimension 1 is", TYPE_F32, {1LL << 40, 1LL << 40}, ERR_ARG},
         {"0123456789012345678901234567890123456789012345678901234567890123",
          "too long",
          TYPE_F32,
          {1, 1},
          ERR_ARG},
-        {"v", "not enough disk space", TYPE_F32, {1ll << 30, 1ll << 24}, ERR_IO},
+        {"v", "not enough disk space", TYPE_F32, {1LL << 30, 1LL << 24}, ERR_IO},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct error e = {0};

@@ -65,7 +65,7 @@ for signal in INT TERM; do
     child=$!
     until [ -s "$temp/ended/journal.jsonl" ] || ! kill -0 $child 2>/dev/null; do sleep 0.1; done
     kill -s $signal $child 2>/dev/null
-    wait $child
+    { wait $child; } 2>/dev/null # where the shell says that it ended
     status=$?
     ended $status $((128 + $(kill -l $signal))) "eval, ended by SIG$signal"
 done
