@@ -108,6 +108,7 @@ static enum status put_value(struct reading *r, const struct hf_key *k, const ch
         /* Several ids that end an answer: the first is EOS. */
         if (json_is_array(v)) v = json_array_get(v, 0);
         TRY(read_int(r, name, v, 0, MAX_VALUE, &n));
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): set, or not OK */
         gguf_put_u32(r->w, key, (uint32_t)n);
         return OK;
     case HF_FLOAT:

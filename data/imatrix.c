@@ -185,6 +185,7 @@ enum status imatrix_find(const struct imatrix *m, const struct gguf_tensor *t, c
 static enum status put_floats(struct gguf_writer *w, const double *squares, const int64_t *counts, int64_t n,
                               struct error *e) {
     for (int64_t i = 0; i < n; i++) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): one of the two is given */
         float x = squares ? (float)squares[i] : (float)counts[i];
         TRY(gguf_writer_data(w, &x, sizeof x, e));
     }

@@ -323,6 +323,7 @@ static enum status build(struct tokenizer **out, struct folder *f, struct error 
     else
         TRY(add_merge_lines(*out, &f->merges, &n_lines, e));
     TRY(vocab_finish(*out, f->pre, e));
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): vocab_begin() was OK */
     (*out)->nfc = nfc, (*out)->ignore_merges = ignore_merges;
     TRY(set_special(*out, f, template_bos, e));
     (*out)->chat_template = f->chat_template, f->chat_template = NULL;

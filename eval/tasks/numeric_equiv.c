@@ -137,6 +137,7 @@ static long double read_product(struct reader *r) {
     long double value = read_power(r);
     while (!r->failed) {
         if (take(r, "\\cdot") || take(r, "\\times") || take(r, "*"))
+            /* NOLINTNEXTLINE(bugprone-branch-clone): as when the sign is left out, the last case */
             value *= read_power(r);
         else if (take(r, "/") || take(r, "\\div")) {
             long double by = read_power(r);
