@@ -132,7 +132,8 @@ static enum status log_failed(struct scoring *s, int doc, int filter, const char
 static enum status score_task(struct scoring *s, struct error *e) {
     struct run_task *t = s->task;
     int filters = task_filters(&t->task);
-    s->result->values = calloc((size_t)filters * (size_t)task_metrics(&t->task) + 1, sizeof *s->result->values);
+    s->result->values =
+        calloc((size_t)filters * (size_t)task_metrics(&t->task) + 1, sizeof *s->result->values);
     if (!s->result->values) return fail(e, ERR_MEMORY, "out of memory");
     for (int f = 0; f < filters; f++)
         for (int doc = 0; doc < t->n; doc++) {
