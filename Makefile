@@ -147,7 +147,7 @@ tidy: ## clang-tidy's checks, except those that .clang-tidy gives reasons agains
 # Lines that a failed test did not reach, or that an older run did, would say nothing.
 coverage: ## lines that the tests execute, into tests/coverage.csv; fails when data, reference or eval is below 85 %
 	@find build-coverage -name '*.gcda' -delete 2>/dev/null || true
-	@$(MAKE) --no-print-directory test BUILD=build-coverage OPT='-O1 -g' SAN=--coverage
+	@$(MAKE) --no-print-directory test BUILD=build-coverage OPT='-O1 -g' SAN='--coverage -DCOVERAGE'
 	@bash tests/coverage.sh build-coverage tests/coverage.csv
 
 mutations: $(BUILD)/lfm2-tests ## all mistakes of tests/mutations.tsv; verdicts in tests/mutations.results

@@ -306,6 +306,9 @@ static const char *const allocating[] = {
 Test(faults, no_memory) {
     long calls, tried = 0;
     if (no_shim()) return;
+#ifdef COVERAGE
+    cr_skip("what counts lines takes memory of its own at exit, and crashes without it");
+#endif
     for (size_t i = 0; i < sizeof allocating / sizeof *allocating; i++) {
         long total = 0;
         left_over("", 1); /* what the command before it wrote */
