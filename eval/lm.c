@@ -50,11 +50,8 @@ enum status lm_open(struct lm **out, const struct lm_options *o, struct error *e
 
 void lm_close(struct lm *lm) {
     if (!lm) return;
-    for (int i = lm->slots ? lm->n_slots : 0; i-- > 0;) { /* the first was opened first: closed last */
-        choices_end(&lm->slots[i]);
-        generate_end_slot(&lm->slots[i]);
+    for (int i = lm->slots ? lm->n_slots : 0; i-- > 0;) /* the first was opened first: closed last */
         if (lm->slots[i].session) lm->engine->close(lm->slots[i].session);
-    }
     free(lm->slots);
     free(lm->parts);
     free(lm->logits);
@@ -254,6 +251,12 @@ static enum status step(struct lm *lm, const struct lm_source *source, int *acti
 
 enum status lm_run(struct lm *lm, const struct lm_source *source, struct error *e) {
     int active = 1;
-    while (active) TRY(step(lm, source, &active, e));
-    return OK;
+    enum status status = OK;
+    while (active && status == OK) status = step(lm, source, &active, e);
+    for (int i = 0; i < lm->n_slots; i++) { /* after a failure: its jobs are the source's again */
+        lm->slots[i].job = NULL;
+        choices_end(&lm->slots[i]);
+        generate_end_slot(&lm->slots[i]);
+    }
+    return status;
 }

@@ -97,7 +97,7 @@ void job_free(struct job *job);
 
 /* next gives the next job, NULL when there is none now; it is asked again as long as jobs are in flight. done
  * gets each one when it is answered or has failed; jobs come back in any order. An error of either, or of the
- * engine, ends the run. */
+ * engine, ends the run; jobs that are in flight then do not come back. */
 struct lm_source {
     enum status (*next)(void *arg, struct job **out, struct error *e);
     enum status (*done)(void *arg, struct job *job, struct error *e);

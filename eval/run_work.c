@@ -14,8 +14,9 @@ enum {
 
 /* An item in flight. */
 struct work {
-    struct job job;    /* first: a job is its work */
-    struct work *next; /* waiting to be asked again: the next turn, or the next repeat */
+    struct job job;              /* first: a job is its work */
+    struct work *next;           /* waiting to be asked again: the next turn, or the next repeat */
+    struct work *before, *after; /* begun and not done, the last first */
     struct run_task *task;
     int doc_id, turn, truncated, n_tokens;
     struct item item;
@@ -28,7 +29,7 @@ struct feeder {
     struct run *run;
     struct unit unit;
     int exhausted;
-    struct work *waiting;
+    struct work *waiting, *begun;
 };
 
 static void work_free(struct work *w) {
@@ -141,7 +142,9 @@ static enum status begin(struct feeder *f, int doc, struct run_task *t, struct w
     if (status == OK) {
         sha256_hex(w->prompt.data ? w->prompt.data : "", w->prompt.n, w->hash);
         make_job(f, w);
-        *out = w;
+        w->after = f->begun;
+        if (f->begun) f->begun->before = w;
+        *out = f->begun = w;
         return OK;
     }
     if (status != ERR_MEMORY) status = write_line(f, w, &bad, e);
@@ -210,6 +213,8 @@ static enum status done(void *arg, struct job *job, struct error *e) {
         return OK;
     }
     enum status status = write_line(f, w, bad.code == OK ? NULL : &bad, e);
+    if (w->after) w->after->before = w->before;
+    *(w->before ? &w->before->after : &f->begun) = w->after;
     work_free(w);
     return status;
 }
@@ -217,5 +222,10 @@ static enum status done(void *arg, struct job *job, struct error *e) {
 enum status run_work(void *arg, struct error *e) {
     struct feeder f = {.run = arg};
     const struct lm_source source = {next, done, &f};
-    return lm_run(f.run->lm, &source, e);
+    enum status status = lm_run(f.run->lm, &source, e);
+    for (struct work *w; (w = f.begun);) { /* what it left when it failed */
+        f.begun = w->after;
+        work_free(w);
+    }
+    return status;
 }
