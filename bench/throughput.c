@@ -50,6 +50,7 @@ struct bench {
     int64_t deadline;  /* ns; 0: none */
     int64_t reload_ns; /* what starting a peer takes, about */
     int gauge_failed;
+    int peer_ran;      /* before what comes next */
     double read, int8; /* the latest limits; 0: none that still counts */
 };
 
@@ -218,6 +219,16 @@ static enum status time_runner(struct runner *r, const struct bench_test *t, int
     return OK;
 }
 
+/* What another process leaves behind when it ends, a system that takes back gigabytes of memory among it, is
+ * not ours to time: as llama-bench does, a short run of the same kind goes before, at most 512 tokens. */
+static enum status warm_again(struct runner *r, const struct bench_test *t, struct error *e) {
+    const int32_t *ids = r->ids + t->n_depth;
+    TRY(go_to_depth(r, t->n_depth, e));
+    if (t->n_prompt) return feed(r, ids, t->n_prompt < 512 ? t->n_prompt : 512, 0, e);
+    for (int i = 0; i < t->n_gen && i < 16; i++) TRY(feed(r, ids + i, 1, 0, e));
+    return OK;
+}
+
 /* ---- one repetition of one participant ---- */
 
 static void say(const struct bench *b, const char *line) {
@@ -267,7 +278,9 @@ static enum status time_ours(struct entry *x, const struct bench_test *t, struct
 static enum status time_entry(struct bench *b, struct entry *x, const struct bench_test *t, struct error *e) {
     int before = x->n;
     if (b->o->delay > 0) usleep((useconds_t)(b->o->delay * 1e6));
+    if (!x->peer && b->peer_ran && !b->o->no_warmup) TRY(warm_again(x->runner, t, e));
     TRY(x->peer ? OK : go_to_depth(x->runner, t->n_depth, e)); /* not timed, and it may take long */
+    b->peer_ran = x->peer != NULL;
     double seconds = gauge_seconds(before ? (double)x->ns[before - 1] : 0);
     if (b->read <= 0 || x->peer || t->n_depth) gauge(b, seconds);
     double read = b->read, int8 = b->int8;

@@ -533,6 +533,27 @@ Test(peers, runs_beside_ours_and_gets_a_ratio) {
     }
 }
 
+Test(peers, ours_warms_up_again_after_one) {
+    struct peer p;
+    struct error e = {0};
+    const struct bench_test test = {600, 0, 0, 1};
+    char text[256];
+    cr_assert_eq(peer_open(&p, fake_peer_make(FAKE_LLAMA_HELP, FAKE_ANSWER), &e), OK, "%s", e.text);
+    run(&(struct throughput_options){.tests = &test,
+                                     .n_tests = 1,
+                                     .threads = 1,
+                                     .batch = 64,
+                                     .repetitions = 2,
+                                     .min_repetitions = 2,
+                                     .seed = 1,
+                                     .peers = &p,
+                                     .n_peers = 1},
+        1);
+    feeds(text, sizeof text);
+    cr_assert_str_eq(text + strlen(text) - strlen("A600 A512 A600"), "A600 A512 A600", "%s", text);
+    cr_assert_eq(row(0)->repetitions, 2);
+}
+
 Test(peers, a_broken_peer_is_said_and_ours_goes_on) {
     struct peer p;
     struct error e = {0};
