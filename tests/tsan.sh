@@ -55,13 +55,12 @@ check quantize --allow-requantize "$moe" "$temp/q8.gguf" Q8_0 3
 check convert $words -o "$temp/words.gguf" --type q4_0
 check kernels --check --op 'gemm*,attention*' --case 1
 check limits --quick
-# An evaluation that is told to end while its threads work: what a signal's function touches. With job control, since
-# SIGINT is ignored by what a shell puts into the background without.
-set -m
+# An evaluation that is told to end while its threads work: what a signal's function touches. SIGINT is ignored by what
+# a shell puts into the background, and in all that was begun so.
 for signal in INT TERM; do
     rm -rf "$temp/ended"
-    $plain "$lfm2" eval -m $words --tasks mini_gsm8k --data $words --batch_size 4 -t 2 --output_path "$temp/ended" \
-        >"$temp/out" 2>"$temp/err" </dev/null &
+    env --default-signal=INT $plain "$lfm2" eval -m $words --tasks mini_gsm8k --data $words --limit 60 --batch_size 4 \
+        -t 2 --output_path "$temp/ended" >"$temp/out" 2>"$temp/err" </dev/null &
     child=$!
     until [ -s "$temp/ended/journal.jsonl" ] || ! kill -0 $child 2>/dev/null; do sleep 0.1; done
     kill -s $signal $child 2>/dev/null
