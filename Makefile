@@ -33,11 +33,12 @@ CASE_SRC := $(filter-out $(TEST_SRC) $(FUZZ_SRC) $(SHIM_SRC),$(wildcard tests/*.
 SHIMS    := $(patsubst tests/%.c,$(BUILD)/%.so,$(SHIM_SRC))
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
-# What `make chart`, `make parity` and `make fuzz` take.
+# What `make chart`, `make parity`, `make long` and `make fuzz` take.
 MODEL        ?= lfm2-8b-a1b
 BESIDE       ?= qwen3-1.7b
 MODELS       ?= models
 PYTHON       ?= python3
+PEER         ?=
 FUZZ_TIME    ?= 60
 SOAK_HOURS   ?= 2
 KILLS        ?= 50
@@ -54,7 +55,7 @@ DATA ?=
 SPEED_MODELS ?= $(MODELS)/$(MODEL)-q4_0.gguf,$(MODELS)/$(BESIDE)-q4_0.gguf
 
 .DEFAULT_GOAL := all
-.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality schemes evals eval-speed report check asan clang fuzz lint oracle
+.PHONY: golden mutants all deps deps-dev test chart kernels limits parity quality schemes long evals eval-speed report check asan clang fuzz lint oracle
 .PHONY: kills soak tsan valgrind cppcheck tidy coverage mutations reproducible dist clean help
 
 # Without the libraries every file would fail with a screen of errors; say the one thing that helps.
@@ -89,6 +90,9 @@ parity: lfm2 ## compare the engines on MODEL and BESIDE, made when missing
 
 quality: lfm2 ## what each recipe costs on a trained model (QUALITY_MODEL=, QUALITY_TEXT=, CHUNKS=100, LIMIT=0), then the pages
 	@sh bench/quality.sh '$(QUALITY_MODEL)' '$(QUALITY_TEXT)' '$(QUESTIONS)' '$(CHUNKS)' '$(LIMIT)'
+
+long: lfm2 ## speed of MODEL up to the whole 32k context, beside PEER=llama-bench when named, then the pages
+	@sh bench/long.sh '$(MODELS)/$(MODEL)-q4_0.gguf' '$(PEER)'
 
 schemes: lfm2 ## what int8 with a scale per 256, or bf16, would cost in accuracy (SPEED_MODELS=, QUALITY_MODEL=), then the pages
 	@sh bench/schemes.sh '$(SPEED_MODELS)' '$(QUALITY_MODEL)' '$(QUALITY_TEXT)'

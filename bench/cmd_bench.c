@@ -203,6 +203,7 @@ static enum status read_options(struct bench_command *c, struct error *e) {
         if (c->n_peers == MAX_BENCH_PEERS)
             return fail(e, ERR_ARG, "bench: more than %d peers", MAX_BENCH_PEERS);
         TRY(peer_open(&c->peer_list[c->n_peers], word, e));
+        c->peer_list[c->n_peers].no_warmup = c->no_warmup;
         c->n_peers++;
     }
     return OK;
@@ -493,7 +494,8 @@ int cmd_bench(int argc, char **argv) {
         {"-o,--output", OPTION_TEXT, &c.format, "FORMAT", "md, csv, json, jsonl or sql (default: md)"},
         {"-oe,--output-err", OPTION_TEXT, &c.format_err, "FORMAT",
          "print the results in this format on stderr too"},
-        {"--no-warmup", OPTION_FLAG, &c.no_warmup, NULL, "do not warm up with a token and a prompt"},
+        {"--no-warmup", OPTION_FLAG, &c.no_warmup, NULL,
+         "do not warm up with a token and a prompt, nor let peers"},
         {"--progress", OPTION_FLAG, &c.show_lines, NULL,
          "one line on stderr per repetition, terminal or not"},
         {"--delay", OPTION_FLOAT, &c.delay, "SECONDS", "wait before each repetition (default: 0)"},

@@ -17,6 +17,7 @@ static enum status ask(struct peer *p, char *const argv[], int *known, struct er
     p->has_depth = strstr(c.out, "--n-depth") != NULL;
     p->has_gp = strstr(c.out, "-gp <") != NULL;
     p->is_lfm2 = strstr(c.out, "usage: lfm2 bench") != NULL;
+    p->can_skip = strstr(c.out, "--no-warmup") != NULL;
     free(c.out);
     return OK;
 }
@@ -85,6 +86,7 @@ enum status peer_run(struct peer *p, const char *model, const struct bench_test 
     for (size_t i = 0; i < 4; i++) argv[k++] = sizes[i];
     if (both) argv[k++] = gp ? "-gp" : "-pg", argv[k++] = pair;
     if (t->n_depth && !gp) argv[k++] = "-d", argv[k++] = depth;
+    if (p->no_warmup && p->can_skip) argv[k++] = "--no-warmup";
     TRY(child_run(&c, (char **)argv, e));
     enum status st =
         c.exit_code ? fail(e, ERR_IO, "%s: exit code %d on %s: %s", p->path, c.exit_code, model, c.last_line)

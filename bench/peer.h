@@ -17,6 +17,8 @@ struct peer {
     int has_depth; /* understands -d */
     int has_gp;    /* understands -gp: decode after a prefix */
     int is_lfm2;   /* its llama-bench is `PATH bench` */
+    int can_skip;  /* understands --no-warmup */
+    int no_warmup; /* the caller's wish: without the untimed run of the whole prompt before, where it can */
 };
 
 /* Asks the binary for its --help. */

@@ -57,6 +57,21 @@ static int is_of_schemes(const struct report_source *s) {
     return report_has_schemes(s) && !s->n_speeds;
 }
 
+/* A curve takes two points: prompts of two lengths, or decoding at two places. */
+static int has_curve(const struct report_source *s, enum report_test test, int limited) {
+    const struct throughput_row *first = NULL;
+    for (size_t i = 0; i < s->n_speeds; i++) {
+        const struct throughput_row *r = &s->speeds[i];
+        if (report_test_of(r) != test || (limited && !(r->limit_ts > 0))) continue;
+        if (test == TEST_PREFILL && r->n_depth) continue;
+        if (!first)
+            first = r;
+        else if (r->n_prompt != first->n_prompt || r->n_depth != first->n_depth || r->n_gen != first->n_gen)
+            return 1;
+    }
+    return 0;
+}
+
 int report_has_figure(const struct report_source *s, enum report_figure figure) {
     int found = 0;
     if (figure == FIGURE_PARITY) return s->n_parity > 0 && !is_of_schemes(s);
@@ -71,16 +86,9 @@ int report_has_figure(const struct report_source *s, enum report_figure figure) 
             found = !*s->evals[i].parent && report_eval_counts(s, &s->evals[i]);
         return found;
     }
-    for (size_t i = 0; i < s->n_speeds; i++) {
-        enum report_test test = report_test_of(&s->speeds[i]);
-        if (figure == FIGURE_PREFILL)
-            found |= test == TEST_PREFILL && s->speeds[i].n_depth == 0;
-        else if (figure == FIGURE_DECODE)
-            found |= test == TEST_DECODE;
-        else
-            found |= test != TEST_MIXED && s->speeds[i].limit_ts > 0;
-    }
-    return found;
+    if (figure == FIGURE_PREFILL) return has_curve(s, TEST_PREFILL, 0);
+    if (figure == FIGURE_DECODE) return has_curve(s, TEST_DECODE, 0);
+    return has_curve(s, TEST_PREFILL, 1) || has_curve(s, TEST_DECODE, 1);
 }
 
 static void print_figure(FILE *to, const struct report_source *s, enum report_figure figure,

@@ -4,7 +4,8 @@
 #include "optimized/scheme.h"
 
 #include <math.h>
-#include <string.h>
+
+#include "data/quant.h"
 
 void scheme_apply(enum scheme scheme, struct matrix *m) {
     if (scheme == SCHEME_EXACT || (scheme == SCHEME_FOLDED && m->kind != MATRIX_Q4)) return;
@@ -24,19 +25,8 @@ static void round_group(float *x, int n) {
     for (int i = 0; i < n; i++) x[i] = scale * (x[i] * inverse + nearest - nearest);
 }
 
-/* bf16_to_f32(f32_to_bf16(x)) of data/quant.h, inlined: this runs for every product. */
-static void round_bf16(float *restrict x, int n) {
-    for (int i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        uint32_t nan = bits | 0x400000, near = bits + 0x7fffu + (bits >> 16 & 1);
-        bits = ((bits & 0x7fffffff) > 0x7f800000 ? nan : near) & 0xffff0000u;
-        memcpy(&x[i], &bits, sizeof bits);
-    }
-}
-
 void scheme_round(enum scheme scheme, float *x, int n) {
-    if (scheme == SCHEME_BF16) round_bf16(x, n);
+    for (int i = 0; scheme == SCHEME_BF16 && i < n; i++) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
     for (int k = 0; scheme == SCHEME_FOLDED && k < n; k += FOLD)
         round_group(x + k, n - k < FOLD ? n - k : FOLD);
 }

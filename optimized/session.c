@@ -401,8 +401,8 @@ enum status session_open(struct session **out, const struct model *m, const stru
                          struct error *e) {
     *out = NULL;
     TRY(check_shapes(m, o->kv_type, e));
-    if (o->threads < 0 || o->threads > MAX_THREADS)
-        return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", MAX_THREADS,
+    if (o->threads < 0 || o->threads > ENGINE_MAX_THREADS)
+        return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", ENGINE_MAX_THREADS,
                     o->threads);
     if (o->max_tokens < 0 || o->max_tokens > (1 << 24))
         return fail(e, ERR_ARG, "context must be 1..%d tokens (found %d)", 1 << 24, o->max_tokens);
@@ -507,8 +507,8 @@ static void write_one(struct session *s, struct matrix *m, const struct tensor *
 
 enum status session_pack(const struct model *m, const char *path, int threads,
                          void (*progress)(void *arg, double done), void *arg, struct error *e) {
-    if (threads < 0 || threads > MAX_THREADS)
-        return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", MAX_THREADS,
+    if (threads < 0 || threads > ENGINE_MAX_THREADS)
+        return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", ENGINE_MAX_THREADS,
                     threads);
     TRY(output_check(path, m->path, e));
     struct session s = {.model = m, .c = &m->config, .threads = threads ? threads : pool_cpus()};

@@ -22,7 +22,6 @@
 #include "reference/engine.h"
 
 enum {
-    MAX_THREADS = 1024,
     CHUNK = 8,        /* panels taken at once: with K = 2048 about 150 KB of weights, which stay in L2 */
     TILE_TOKENS = 96, /* tokens per epilogue */
     KV_CHUNK = 1024,  /* positions whose attention is summed before it is merged: fixed, so that the order of

@@ -57,8 +57,10 @@ enum kv_type { KV_F16, KV_Q8 };
 enum scheme { SCHEME_EXACT, SCHEME_FOLDED, SCHEME_BF16, SCHEMES };
 extern const char *const scheme_names[SCHEMES]; /* "exact", "folded", "bf16" */
 
+enum { ENGINE_MAX_THREADS = 1024 };
+
 struct engine_options {
-    int threads;          /* 0: one per available CPU; at most 1024 */
+    int threads;          /* 0: one per available CPU; at most ENGINE_MAX_THREADS */
     int max_tokens;       /* positions the session can hold; 0: 4096. Memory is taken for them in open */
     int max_batch;        /* tokens computed at once; 0: the engine's default. feed() splits longer input */
     unsigned cpu_mask;    /* optimized: kernel columns that may be used (see optimized/kernels.h); 0: all */

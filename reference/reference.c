@@ -20,7 +20,7 @@
 
 #include "reference/ops.h"
 
-enum { DEFAULT_MAX_TOKENS = 4096, DEFAULT_MAX_BATCH = 512, MAX_THREADS = 1024 };
+enum { DEFAULT_MAX_TOKENS = 4096, DEFAULT_MAX_BATCH = 512 };
 
 /* What a layer remembers of the tokens before: one of the two, by the kind of its mixer. */
 struct memory {
@@ -459,9 +459,9 @@ static enum status open_session(struct session **out, const struct model *m, con
     if (o->threads < 0 || o->max_tokens < 0 || o->max_batch < 0)
         return fail(e, ERR_ARG, "reference engine: %d threads, %d tokens, batch %d: none may be negative",
                     o->threads, o->max_tokens, o->max_batch);
-    if (o->threads > MAX_THREADS)
+    if (o->threads > ENGINE_MAX_THREADS)
         return fail(e, ERR_ARG, "reference engine: %d threads (expected at most %d)", o->threads,
-                    MAX_THREADS);
+                    ENGINE_MAX_THREADS);
     if (o->packed)
         return fail(e, ERR_ARG, "%s: the reference engine takes no packed file (expected --engine optimized)",
                     o->packed);

@@ -27,6 +27,22 @@ Test(peer, command_lines) {
                                        "-m m.gguf -t 2 -b 512 -r 1 -o json -p 0 -n 0 -pg 64,8\n");
 }
 
+Test(peer, skips_its_warm_up_when_told_and_able) {
+    static const char *const help[] = {FAKE_LLAMA_HELP, FAKE_LLAMA_HELP " --no-warmup"};
+    for (int able = 0; able < 2; able++)
+        for (int told = 0; told < 2; told++) {
+            struct peer p;
+            struct error e = {0};
+            int64_t ns;
+            cr_assert_eq(peer_open(&p, fake_peer_make(help[able], FAKE_ANSWER), &e), OK, "%s", e.text);
+            p.no_warmup = told;
+            cr_assert_eq(peer_run(&p, "m", &(struct bench_test){64, 0, 0, 1}, 2, 512, &ns, &e), OK);
+            const char *all = fake_peer_args(), *last = strstr(all, "-n 0");
+            for (const char *next = last; next && (next = strstr(next + 1, "-n 0"));) last = next;
+            cr_assert_str_eq(last, able && told ? "-n 0 --no-warmup\n" : "-n 0\n", "%s", all);
+        }
+}
+
 /* Another build of this program answers `PATH bench --help`. */
 Test(peer, may_be_another_lfm2) {
     struct peer p;

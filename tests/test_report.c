@@ -120,6 +120,23 @@ static void add_threads(void) {
     add(r);
 }
 
+/* A prompt of 512 twice and then one of 1024 as well. */
+Test(report, a_curve_takes_two_points) {
+    char err[1024];
+    for (int n = 512; n <= 1024; n *= 2) {
+        struct throughput_row two[] = {made_up_speed(0, 0, 512, 0, 0, 20), made_up_speed(0, 0, n, 0, 0, 21)};
+        struct record *r = made_up_run("bench");
+        record_rows(r, &models_table, made_up_models, 1);
+        record_rows(r, &throughput_table, two, 2);
+        add(r);
+        cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+        char *text = contents(page);
+        cr_assert_eq(strstr(text, "plots/prefill.svg") != NULL, n == 1024, "%s", text);
+        cr_assert_not(strstr(text, "plots/decode.svg"));
+        free(text);
+    }
+}
+
 Test(report, what_was_measured_twice_is_told_apart) {
     char err[1024];
     add_bench(50);

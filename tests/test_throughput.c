@@ -501,23 +501,27 @@ static void make_models_and_directory(void) {
 
 TestSuite(peers, .init = make_models_and_directory, .fini = remove_directory);
 
-Test(peers, runs_beside_ours_and_gets_a_ratio) {
+/* Beside a program that answers so. */
+static void run_beside(const char *answer, int n_prompt, int repetitions, int no_warmup, int n_subjects) {
     struct peer p;
     struct error e = {0};
-    const struct bench_test test = {8, 0, 0, 1};
-    const char *script = fake_peer_make(FAKE_LLAMA_HELP, FAKE_ANSWER);
-    cr_assert_eq(peer_open(&p, script, &e), OK, "%s", e.text);
+    const struct bench_test test = {n_prompt, 0, 0, 1};
+    cr_assert_eq(peer_open(&p, fake_peer_make(FAKE_LLAMA_HELP, answer), &e), OK, "%s", e.text);
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
                                      .threads = 1,
                                      .batch = 64,
-                                     .repetitions = 3,
-                                     .min_repetitions = 3,
-                                     .no_warmup = 1,
+                                     .repetitions = repetitions,
+                                     .min_repetitions = repetitions,
+                                     .no_warmup = no_warmup,
                                      .seed = 1,
                                      .peers = &p,
                                      .n_peers = 1},
-        2);
+        n_subjects);
+}
+
+Test(peers, runs_beside_ours_and_gets_a_ratio) {
+    run_beside(FAKE_ANSWER, 8, 3, 1, 2);
     cr_assert_eq(throughput.n, 4);
     cr_assert_str_eq(row(0)->engine, "fake");
     cr_assert_str_eq(row(1)->engine, "llama.cpp b12 abc (llama-bench)");
@@ -534,43 +538,15 @@ Test(peers, runs_beside_ours_and_gets_a_ratio) {
 }
 
 Test(peers, ours_warms_up_again_after_one) {
-    struct peer p;
-    struct error e = {0};
-    const struct bench_test test = {600, 0, 0, 1};
     char text[256];
-    cr_assert_eq(peer_open(&p, fake_peer_make(FAKE_LLAMA_HELP, FAKE_ANSWER), &e), OK, "%s", e.text);
-    run(&(struct throughput_options){.tests = &test,
-                                     .n_tests = 1,
-                                     .threads = 1,
-                                     .batch = 64,
-                                     .repetitions = 2,
-                                     .min_repetitions = 2,
-                                     .seed = 1,
-                                     .peers = &p,
-                                     .n_peers = 1},
-        1);
+    run_beside(FAKE_ANSWER, 600, 2, 0, 1);
     feeds(text, sizeof text);
     cr_assert_str_eq(text + strlen(text) - strlen("A600 A512 A600"), "A600 A512 A600", "%s", text);
     cr_assert_eq(row(0)->repetitions, 2);
 }
 
 Test(peers, a_broken_peer_is_said_and_ours_goes_on) {
-    struct peer p;
-    struct error e = {0};
-    const struct bench_test test = {8, 0, 0, 1};
-    const char *script = fake_peer_make(FAKE_LLAMA_HELP, "exit 1");
-    cr_assert_eq(peer_open(&p, script, &e), OK);
-    run(&(struct throughput_options){.tests = &test,
-                                     .n_tests = 1,
-                                     .threads = 1,
-                                     .batch = 64,
-                                     .repetitions = 3,
-                                     .min_repetitions = 3,
-                                     .no_warmup = 1,
-                                     .seed = 1,
-                                     .peers = &p,
-                                     .n_peers = 1},
-        1);
+    run_beside("exit 1", 8, 3, 1, 1);
     cr_assert_eq(throughput.n, 1);
     cr_assert(strstr(said, "pp8 of llama.cpp (llama-bench) left out") && strstr(said, "exit code 1"), "%s",
               said);
