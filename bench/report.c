@@ -213,9 +213,12 @@ static void print_speed(FILE *to, const struct report_source *s, const char *pre
         "multiply-accumulates of a token, whichever is less. Memory that other work shares has another speed "
         "every second, so the limits are measured right before and after each repetition, and the share is "
         "the "
-        "median of the repetitions' own shares, with its interval; without an interval: measured before and "
-        "after "
-        "the whole run only, and above 100 %% memory was slower then than during the test.\n");
+        "median of the repetitions' own shares, with its interval; without an interval: of one repetition, "
+        "or "
+        "of limits measured before and after the whole run only, and above 100 %% memory was slower then "
+        "than "
+        "during the test. Resident: the most that the process had held in memory by then, whatever it ran "
+        "before.\n");
     print_why(to, s, prefix);
     report_speeds(to, s);
     fprintf(to, "\n");

@@ -166,17 +166,37 @@ static int starts_series(const struct panel *p, size_t i) {
     return 1;
 }
 
+/* "peer", "peer2", ...: each engine beside ours has marks of its own, the same in all panels. */
+static const char *kind_of(const struct report_source *s, const char *engine) {
+    static const char *const kinds[] = {"peer", "peer2", "peer3", "peer4"};
+    size_t k = 0;
+    if (!strcmp(engine, "optimized")) return "ours";
+    for (size_t i = 0; i < s->n_speeds && strcmp(s->speeds[i].engine, engine); i++) {
+        size_t j = 0;
+        while (strcmp(s->speeds[j].engine, s->speeds[i].engine)) j++;
+        k += j == i && strcmp(s->speeds[i].engine, "optimized");
+    }
+    return kinds[k % (sizeof kinds / sizeof *kinds)];
+}
+
+/* The optimized engine with another option is ours as well. */
+static const char *legend_engine(char out[128], const char *engine) {
+    size_t n = strlen("optimized");
+    int ours = !strncmp(engine, "optimized", n) && (!engine[n] || engine[n] == ',');
+    snprintf(out, 128, "%s%s", ours ? "lfm2" : "", ours ? engine + n : engine);
+    return out;
+}
+
 static void write_series(struct drawing *d, const struct panel *p, size_t first) {
     const struct report_source *s = p->source;
     const struct throughput_row *r = &s->speeds[first];
-    int ours = !strcmp(r->engine, "optimized");
-    char title[256], name[64], threads[32] = "";
+    char title[256], name[64], engine[128], threads[32] = "";
     if (several_threads(p))
         snprintf(threads, sizeof threads, ", %lld thread%s", (long long)r->threads,
                  r->threads == 1 ? "" : "s");
-    snprintf(title, sizeof title, "%s, %s%s", legend_name(name, r->model), ours ? "lfm2" : r->engine,
+    snprintf(title, sizeof title, "%s, %s%s", legend_name(name, r->model), legend_engine(engine, r->engine),
              threads);
-    block(d, ours ? "ours" : "peer", colour_of(s, r->model), title);
+    block(d, kind_of(s, r->engine), colour_of(s, r->model), title);
     for (size_t i = first; i < s->n_speeds; i++) {
         const struct throughput_row *x = &s->speeds[i];
         if (!in_panel(p, x) || !same_series(x, r)) continue;
@@ -287,7 +307,7 @@ static enum status draw_share(const struct report_source *s, const char *output,
 static enum status draw_threads(const struct report_source *s, const char *output, const char *scripts,
                                 struct error *e) {
     struct drawing d;
-    char title[512], name[64], text[512];
+    char title[512], name[64], engine[128], text[512];
     TRY(drawing_open(&d, e));
     print_title(title, sizeof title, "Speed against threads", s);
     for (size_t i = 0; i < s->n_speeds; i++) {
@@ -297,9 +317,8 @@ static enum status draw_threads(const struct report_source *s, const char *outpu
             first = strcmp(s->speeds[j].model, r->model) || strcmp(s->speeds[j].engine, r->engine) ||
                     strcmp(s->speeds[j].test, r->test);
         if (!first) continue;
-        int ours = !strcmp(r->engine, "optimized");
-        snprintf(text, sizeof text, "%s, %s, %s", legend_name(name, r->model), ours ? "lfm2" : r->engine,
-                 r->test);
+        snprintf(text, sizeof text, "%s, %s, %s", legend_name(name, r->model),
+                 legend_engine(engine, r->engine), r->test);
         block(&d, report_test_of(r) == TEST_PREFILL ? "ours" : "peer", colour_of(s, r->model), text);
         for (size_t j = i; j < s->n_speeds; j++) {
             const struct throughput_row *x = &s->speeds[j];

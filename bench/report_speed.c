@@ -2,6 +2,7 @@
 /* report_speed: the throughput tables of RESULTS.md, and ours beside what others published. */
 #include <errno.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +22,12 @@ void report_model_text(FILE *to, const struct report_source *s, const char *name
     if (m->synthetic) fprintf(to, ", **synthetic weights**");
 }
 
-static void print_interval(FILE *to, double lo, double hi) {
+static void print_interval(FILE *to, const struct throughput_row *r) {
     char a[32], b[32];
-    fprintf(to, "%s – %s", md_rate(a, lo), md_rate(b, hi));
+    if (r->repetitions == 1)
+        fprintf(to, "once");
+    else
+        fprintf(to, "%s – %s", md_rate(a, r->ci_lo), md_rate(b, r->ci_hi));
 }
 
 static void print_peer(FILE *to, const struct throughput_row *ours, const struct throughput_row *peer) {
@@ -33,7 +37,7 @@ static void print_peer(FILE *to, const struct throughput_row *ours, const struct
         return;
     }
     fprintf(to, " %s |", md_rate(a, peer->median_ts));
-    if (peer->ratio > 0)
+    if (peer->ratio > 0 && peer->repetitions > 1)
         fprintf(to, " **%.2f** (%.2f – %.2f) |", peer->ratio, peer->ratio_lo, peer->ratio_hi);
     else if (ours && peer->median_ts > 0)
         fprintf(to, " **%.2f** |", ours->median_ts / peer->median_ts);
@@ -63,54 +67,83 @@ static const struct throughput_row *find_engine(const struct throughput_row *row
     return NULL;
 }
 
+/* What the columns of a group's table depend on. */
+struct columns {
+    const char *engines[MAX_ENGINES]; /* beside ours */
+    int n_engines, limits, memory;
+    const struct model_row *model;
+};
+
+static void print_memory(FILE *to, const struct throughput_row *ours, const struct model_row *m) {
+    if (!ours || ours->peak_rss <= 0)
+        fprintf(to, " - |");
+    else if (m && m->bytes > 0)
+        fprintf(to, " %.2f (%.2f) |", 1e-9 * (double)ours->peak_rss,
+                (double)ours->peak_rss / (double)m->bytes);
+    else
+        fprintf(to, " %.2f |", 1e-9 * (double)ours->peak_rss);
+}
+
 /* One line: all engines' rows [0, n) of the same test. */
-static void print_test(FILE *to, const struct throughput_row *rows, size_t n, const char *const *engines,
-                       int k, int limits) {
+static void print_test(FILE *to, const struct throughput_row *rows, size_t n, const struct columns *c) {
     const struct throughput_row *ours = find_engine(rows, n, "optimized");
     char a[32], b[32];
     fprintf(to, "| ");
     md_text(to, rows->test);
     if (ours) {
         fprintf(to, " | **%s** | ", md_rate(a, ours->median_ts));
-        print_interval(to, ours->ci_lo, ours->ci_hi);
+        print_interval(to, ours);
         fprintf(to, " |");
     } else {
         fprintf(to, " | - | - |");
     }
-    if (ours && ours->share_hi > 0)
+    if (ours && ours->share_hi > 0 && ours->repetitions > 1)
         fprintf(to, " %s | %.0f %% of %s (%.0f – %.0f) |", md_rate(b, ours->limit_ts),
                 100 * ours->share_of_limit, ours->limited_by, 100 * ours->share_lo, 100 * ours->share_hi);
     else if (ours && ours->limit_ts > 0)
         fprintf(to, " %s | %.1f %% of %s |", md_rate(b, ours->limit_ts), 100 * ours->share_of_limit,
                 ours->limited_by);
-    else if (limits)
+    else if (c->limits)
         fprintf(to, " - | - |");
-    for (int i = 0; i < k; i++) print_peer(to, ours, find_engine(rows, n, engines[i]));
+    if (c->memory) print_memory(to, ours, c->model);
+    for (int i = 0; i < c->n_engines; i++) print_peer(to, ours, find_engine(rows, n, c->engines[i]));
     fprintf(to, "\n");
 }
 
-static void print_memory(FILE *to, const struct throughput_row *rows, size_t n, const struct model_row *m) {
-    int64_t rss = 0;
-    for (size_t i = 0; i < n; i++)
-        if (is_ours(&rows[i]) && rows[i].peak_rss > rss) rss = rows[i].peak_rss;
-    if (rss <= 0) return;
-    fprintf(to, "; highest resident memory so far in that process %.2f GB", 1e-9 * (double)rss);
-    if (m && m->bytes > 0) fprintf(to, ", %.2f × the file", (double)rss / (double)m->bytes);
+/* "loaded in 0.2 – 12.3 s; ": the least and the most of the whole number at that offset of our rows, times
+ * scale; nothing where all are 0, not known. */
+static void print_range(FILE *to, const struct throughput_row *rows, size_t n, const char *what,
+                        size_t offset, double scale, const char *format) {
+    double lo = INFINITY, hi = 0;
+    char a[48], b[48];
+    for (size_t i = 0; i < n; i++) {
+        int64_t value;
+        memcpy(&value, (const char *)&rows[i] + offset, sizeof value);
+        if (!is_ours(&rows[i]) || value <= 0) continue;
+        lo = fmin(lo, scale * (double)value);
+        hi = fmax(hi, scale * (double)value);
+    }
+    if (!(hi > 0)) return;
+    snprintf(a, sizeof a, format, lo);
+    snprintf(b, sizeof b, format, hi);
+    fprintf(to, "%s %s%s%s%s; ", what, a, strcmp(a, b) ? " – " : "", strcmp(a, b) ? b : "",
+            scale < 1 ? " s" : "");
 }
 
-static void print_notes(FILE *to, const struct throughput_row *rows, size_t n, const struct model_row *m) {
+static void print_notes(FILE *to, const struct throughput_row *rows, size_t n) {
     const struct throughput_row *ours = find_engine(rows, n, "optimized");
     int64_t same = 1;
     if (!ours) return;
     for (size_t i = 0; i < n; i++)
         if (is_ours(&rows[i])) same &= rows[i].output_same != 0;
-    fprintf(to, "\n%lld repetitions", (long long)ours->repetitions);
-    if (ours->load_ns > 0) fprintf(to, "; loaded in %.1f s", 1e-9 * (double)ours->load_ns);
-    print_memory(to, rows, n, m);
-    fprintf(to, "; %s",
+    fprintf(to, "\n");
+    print_range(to, rows, n, "Repetitions:", offsetof(struct throughput_row, repetitions), 1, "%.0f");
+    print_range(to, rows, n, "loaded in", offsetof(struct throughput_row, load_ns), 1e-9, "%.1f");
+    print_range(to, rows, n, "from opening the file to the first token",
+                offsetof(struct throughput_row, first_token_ns), 1e-9, "%.1f");
+    fprintf(to, "%s.\nKernels: ",
             same ? "every repetition of a test gave the same logits, byte for byte"
                  : "**repetitions of a test gave different logits**");
-    fprintf(to, ".\nKernels: ");
     md_text(to, ours->kernels);
     fprintf(to, "\n");
 }
@@ -118,28 +151,32 @@ static void print_notes(FILE *to, const struct throughput_row *rows, size_t n, c
 /* Rows [0, n): one model with one number of threads. */
 static void print_group(FILE *to, const struct report_source *s, const struct throughput_row *rows,
                         size_t n) {
-    const char *engines[MAX_ENGINES];
-    int k = other_engines(rows, n, engines), limits = 0;
-    for (size_t i = 0; i < n; i++) limits |= rows[i].limit_ts > 0;
+    struct columns c = {.model = report_model(s, rows->model)};
+    c.n_engines = other_engines(rows, n, c.engines);
+    for (size_t i = 0; i < n; i++) {
+        c.limits |= rows[i].limit_ts > 0;
+        c.memory |= is_ours(&rows[i]) && rows[i].peak_rss > 0;
+    }
     fprintf(to, "\n#### ");
     report_model_text(to, s, rows->model);
-    fprintf(to, ", %lld thread%s\n\n| test | tok/s | 95 %% interval |%s", (long long)rows->threads,
-            rows->threads == 1 ? "" : "s", limits ? " limit tok/s | share of the limit |" : "");
-    for (int i = 0; i < k; i++) {
+    fprintf(to, ", %lld thread%s\n\n| test | tok/s | 95 %% interval |%s%s", (long long)rows->threads,
+            rows->threads == 1 ? "" : "s", c.limits ? " limit tok/s | share of the limit |" : "",
+            c.memory ? " resident, GB (× file) |" : "");
+    for (int i = 0; i < c.n_engines; i++) {
         fprintf(to, " ");
-        md_text(to, engines[i]);
+        md_text(to, c.engines[i]);
         fprintf(to, " tok/s | ours ÷ theirs |");
     }
-    fprintf(to, "\n|---|--:|--:|%s", limits ? "--:|--:|" : "");
-    for (int i = 0; i < k; i++) fprintf(to, "--:|--:|");
+    fprintf(to, "\n|---|--:|--:|%s%s", c.limits ? "--:|--:|" : "", c.memory ? "--:|" : "");
+    for (int i = 0; i < c.n_engines; i++) fprintf(to, "--:|--:|");
     fprintf(to, "\n");
     for (size_t i = 0; i < n;) {
         size_t j = i;
         while (j < n && !strcmp(rows[j].test, rows[i].test)) j++;
-        print_test(to, rows + i, j - i, engines, k, limits);
+        print_test(to, rows + i, j - i, &c);
         i = j;
     }
-    print_notes(to, rows, n, report_model(s, rows[0].model));
+    print_notes(to, rows, n);
 }
 
 void report_speeds(FILE *to, const struct report_source *s) {

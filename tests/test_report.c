@@ -137,6 +137,30 @@ Test(report, a_curve_takes_two_points) {
     }
 }
 
+/* An interval takes two repetitions; memory and start are shown where they were measured. */
+Test(report, what_was_measured_once_has_no_interval) {
+    char err[1024];
+    struct throughput_row rows[] = {made_up_speed(0, 0, 512, 0, 0, 20), made_up_speed(0, 1, 512, 0, 0, 20),
+                                    made_up_speed(0, 0, 1024, 0, 0, 30), made_up_speed(0, 1, 1024, 0, 0, 30)};
+    struct record *r = made_up_run("bench");
+    for (int i = 0; i < 2; i++) {
+        rows[i].repetitions = 1;
+        rows[2 * i].peak_rss = 5000000000;
+        rows[2 * i].share_lo = 0.4, rows[2 * i].share_hi = 0.6;
+        rows[2 * i].first_token_ns = 300000000 + 1200000000 * i;
+    }
+    record_rows(r, &models_table, made_up_models, 1);
+    record_rows(r, &throughput_table, rows, 4);
+    add(r);
+    cr_assert_eq(report(err, sizeof err, "--no-plots"), 0, "%s", err);
+    char *text = contents(page);
+    expect(text, "| pp512 | **20.0** | once | 40.0 | 50.0 % of int8 | 5.00 (1.06) | 10.0 | **2.00** |");
+    expect(text, "| pp1024 | **30.0** | 27.0 – 33.0 | 60.0 | 50 % of int8 (40 – 60) | 5.00 (1.06) | 15.0 | "
+                 "**2.00** (1.90 – 2.10) |");
+    expect(text, "Repetitions: 1 – 5; from opening the file to the first token 0.3 – 1.5 s;");
+    free(text);
+}
+
 Test(report, what_was_measured_twice_is_told_apart) {
     char err[1024];
     add_bench(50);
