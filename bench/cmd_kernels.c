@@ -137,7 +137,7 @@ static int print_json(const struct run *run) {
         const struct kernel_row *r = row_at(run, i);
         json_t *list = json_array();
         for (int64_t k = 0; k < r->samples_count; k++)
-            json_array_append_new(list, json_integer(ns[r->samples_first + k].ns));
+            json_array_append_new(list, json_real(sample_ns(&ns[r->samples_first + k])));
         json_t *row =
             json_pack("{ssssssss sb sb sI sI sI}", "op", r->op, "isa", r->isa, "shape", r->shape, "verdict",
                       verdict_of(run, r), "chosen", (int)r->chosen, "fastest", (int)r->fastest, "threads",

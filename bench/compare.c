@@ -14,7 +14,7 @@ static const double least_threshold = 0.01, noise_multiple = 3, hopeless = 0.5;
 
 static double *times_of(const struct timed *t) {
     double *ns = malloc(((size_t)t->n + 1) * sizeof *ns);
-    for (int i = 0; ns && i < t->n; i++) ns[i] = (double)t->samples[i].ns;
+    for (int i = 0; ns && i < t->n; i++) ns[i] = sample_ns(&t->samples[i]);
     return ns;
 }
 
@@ -28,8 +28,8 @@ static enum status add_timed(struct timed_list *l, struct timed *t, const struct
     t->samples = (const struct sample_row *)samples->data + first;
     t->n = (int)count;
     for (int i = 0; i < t->n; i++)
-        if (t->samples[i].ns < 1)
-            return fail(e, ERR_FORMAT, "%s: found a sample of %lld ns (expected at least 1)", t->name,
+        if (!(sample_ns(&t->samples[i]) > 0))
+            return fail(e, ERR_FORMAT, "%s: found a sample of %lld ns (expected more)", t->name,
                         (long long)t->samples[i].ns);
     double *ns = times_of(t);
     if (!ns) return fail(e, ERR_MEMORY, "compare: out of memory");
@@ -116,15 +116,15 @@ static void decide(struct comparison_row *r) {
         why = "too few samples";
     else if (!(r->ratio > 0))
         why = "no memory for the interval";
-    else if (r->hi < 1 - r->threshold)
+    else if (r->hi < 1 / (1 + r->threshold)) /* below 1 - threshold there is nothing on a noisy host */
         verdict = "worse";
     else if (r->lo > 1 + r->threshold)
         verdict = "better";
     else if (r->threshold > hopeless)
         why = "this host was too noisy";
     else
-        why = fabs(r->ratio - 1) <= r->threshold ? "difference within the threshold"
-                                                 : "interval reaches the threshold";
+        why = fmax(r->ratio, 1 / r->ratio) <= 1 + r->threshold ? "difference within the threshold"
+                                                               : "interval reaches the threshold";
     snprintf(r->verdict, sizeof r->verdict, "%s", verdict);
     snprintf(r->why, sizeof r->why, "%s", why);
 }

@@ -8,7 +8,8 @@
  * consecutive thirds (halves below 9 samples): what a whole run would see again, slow drift included, which
  * neighbouring samples share. A row's threshold is max(1 %, 3 x noise), where the noise is the largest of
  * this row's and of the median of all rows, then and now: a row that was quiet by luck gets no finer
- * threshold than its host. */
+ * threshold than its host. "Worse" takes 1 + threshold times as long, "better" is that many times as fast, so
+ * that a ruinous change is seen on a host of any noise. */
 #ifndef BENCH_COMPARE_H
 #define BENCH_COMPARE_H
 

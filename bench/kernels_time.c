@@ -149,6 +149,7 @@ struct contest {
     long calls[MAX_ROWS];    /* likewise */
     int n[MAX_ROWS];         /* of all passes */
     double seconds[MAX_ROWS][SAMPLES * MAX_PASSES];
+    long of[MAX_ROWS][SAMPLES * MAX_PASSES]; /* calls of each sample */
 };
 
 /* The first call of a row touches what is not yet there and tells how many calls make a sample. */
@@ -176,6 +177,7 @@ static enum status time_shape(struct contest *t, const struct kernel_case *c, co
         for (int i = 0; i < t->n_rows && !bad; i++)
             if (k < t->n_samples[i]) {
                 double seconds = sample(jobs, kernels[t->rows[i]].fn, t->calls[i]);
+                t->of[i][t->n[i]] = t->calls[i];
                 t->seconds[i][t->n[i]++] = seconds;
                 bad = !(seconds >= 0);
             }
@@ -233,9 +235,11 @@ static enum status add_rows(const struct contest *t, const struct kernel_case *c
         row.times_scalar = scalar / medians[i];
         add_limit(&row, s, bytes, macs, o->limits);
         int bad = rows_add(timed, &kernels_table, &row);
-        for (int j = 0; j < n && !bad; j++)
-            bad = rows_add(samples, &samples_table,
-                           &(struct sample_row){.ns = (int64_t)(t->seconds[i][j] * 1e9)});
+        for (int j = 0; j < n && !bad; j++) {
+            double calls = (double)t->of[i][j];
+            struct sample_row ns = {.ns = (int64_t)(t->seconds[i][j] * calls * 1e9 + 0.5), .calls = calls};
+            bad = rows_add(samples, &samples_table, &ns);
+        }
         if (bad) return fail(e, ERR_MEMORY, "kernels: out of memory");
     }
     return OK;

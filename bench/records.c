@@ -49,7 +49,8 @@ static const struct field limits_row_fields[] = {
 };
 #undef THIS
 #define THIS sample_row
-static const struct field sample_row_fields[] = {I(ns), F_LATER(read_gb_s), F_LATER(int8_gmac_s)};
+static const struct field sample_row_fields[] = {I(ns), F_LATER(read_gb_s), F_LATER(int8_gmac_s),
+                                                 F_LATER(calls)};
 #undef THIS
 #define THIS noise_row
 static const struct field noise_row_fields[] = {T(name), I(samples), F(noise)};

@@ -122,7 +122,13 @@ struct sample_row {
     int64_t ns;
     double read_gb_s,
         int8_gmac_s; /* of a throughput sample: what the machine could do around it; 0: not measured */
+    double calls; /* of a kernel's sample: ns is of so many calls, each of which may be a few ns; 0: of one */
 };
+
+/* ns of one repetition. */
+static inline double sample_ns(const struct sample_row *s) {
+    return (double)s->ns / (s->calls > 1 ? s->calls : 1);
+}
 
 extern const struct table models_table, throughput_table, kernels_table, limits_table, samples_table,
     noise_table, comparison_table;

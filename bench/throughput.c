@@ -382,7 +382,7 @@ static enum status store(const struct bench *b, const struct entry *x, const str
         memcpy(row.kernels, x->runner->kernels, sizeof row.kernels);
     }
     for (int i = 0; i < x->n; i++)
-        if (rows_add(samples, &samples_table, &(struct sample_row){x->ns[i], x->read[i], x->int8[i]}))
+        if (rows_add(samples, &samples_table, &(struct sample_row){x->ns[i], x->read[i], x->int8[i], 0}))
             return fail(e, ERR_MEMORY, "bench: out of memory");
     return rows_add(throughput, &throughput_table, &row) ? fail(e, ERR_MEMORY, "bench: out of memory") : OK;
 }

@@ -107,7 +107,55 @@ Test(compare, noise_makes_a_tenth_inconclusive) {
     drop_run(&now);
 }
 
+/* Each third of a run takes twice as long as the one before: 3 x noise is beyond 100 %. */
+Test(compare, no_noise_hides_a_ruinous_change) {
+    struct fake_run quick = {0}, slow = {0}, same = {0};
+    int64_t ns[9];
+    for (int i = 0; i < 9; i++) ns[i] = INT64_C(1000000) << i / 3;
+    add_kernel(&quick, "a n=1", ns, 9, 1);
+    add_kernel(&same, "a n=1", ns, 9, 1.1);
+    add_kernel(&slow, "a n=1", ns, 9, 50);
+    close_run(&quick);
+    close_run(&same);
+    close_run(&slow);
+    struct rows worse = compare_runs(&quick, &slow), better = compare_runs(&slow, &quick),
+                neither = compare_runs(&quick, &same);
+    cr_expect_gt(row_of(&worse, 0)->threshold, 1);
+    cr_expect_str_eq(row_of(&worse, 0)->verdict, "worse");
+    cr_expect_str_eq(row_of(&better, 0)->verdict, "better");
+    cr_expect_str_eq(row_of(&neither, 0)->verdict, "inconclusive");
+    cr_expect_str_eq(row_of(&neither, 0)->why, "this host was too noisy");
+    free(worse.data);
+    free(better.data);
+    free(neither.data);
+    drop_run(&quick);
+    drop_run(&same);
+    drop_run(&slow);
+}
+
 /* ---- what must not be called a difference ---- */
+
+/* 14.99 and 15.01 ns a call: whole nanoseconds would make them 14 and 15. */
+Test(compare, calls_of_few_nanoseconds_keep_their_fractions) {
+    struct fake_run then = {0}, now = {0};
+    int64_t before[9], after[9];
+    for (int i = 0; i < 9; i++) before[i] = 14990000 + i, after[i] = 15010000 + i;
+    add_kernel(&then, "rope n=1", before, 9, 1);
+    add_kernel(&now, "rope n=1", after, 9, 1);
+    for (int i = 0; i < 9; i++) {
+        ((struct sample_row *)then.samples.data)[i].calls = 1e6;
+        ((struct sample_row *)now.samples.data)[i].calls = 1e6;
+    }
+    close_run(&then);
+    close_run(&now);
+    struct rows rows = compare_runs(&then, &now);
+    cr_expect_float_eq(row_of(&rows, 0)->then_ns, 14.990004, 1e-9);
+    cr_expect_float_eq(row_of(&rows, 0)->now_ns, 15.010004, 1e-9);
+    cr_expect_str_eq(row_of(&rows, 0)->verdict, "inconclusive");
+    free(rows.data);
+    drop_run(&then);
+    drop_run(&now);
+}
 
 static void take_passes(int *passes, int n, uint64_t *state) {
     for (int have = 0; have < n;) {
@@ -231,7 +279,7 @@ Test(compare, an_interval_that_reaches_the_threshold_is_no_verdict) {
     for (int i = 0; i < 9; i++) then[i] = 1e6 * ratios[i], now[i] = 1e6;
     struct comparison_row slower = compare_pairs("x", then, now, 9, 1),
                           faster = compare_pairs("x", now, then, 9, 1);
-    cr_expect_lt(slower.ratio, 1 - slower.threshold);
+    cr_expect_lt(slower.ratio, 1 / (1 + slower.threshold));
     cr_expect_str_eq(slower.verdict, "inconclusive");
     cr_expect_str_eq(slower.why, "interval reaches the threshold");
     cr_expect_gt(faster.ratio, 1 + faster.threshold);
