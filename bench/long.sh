@@ -9,8 +9,12 @@ peer=${2-}
 record=bench/records/long.h5
 new=$record.new
 
+[ -f "$model" ] || {
+    echo "long: $model is not there; \`make chart\` makes it (with the same MODEL= and MODELS=)" >&2
+    exit 2
+}
 packed=${model%.gguf}.packed
-[ -f "$packed" ] || ./lfm2 pack "$model" -o "$packed"
+[ -f "$packed" ] || ./lfm2 pack -m "$model" -o "$packed"
 mkdir -p bench/records
 rm -f "$new"
 trap 'rm -f "$new"' EXIT
