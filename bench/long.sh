@@ -30,8 +30,8 @@ both -p 0 -n 32 -d 0,1024,4096 -r 3
 ours -p 8192,16384 -n 0 -r 1
 ours -p 0 -n 32 -d 8192,16384 -r 1
 both -p 32768 -n 0 -r 1 --no-warmup
-both -p 0 -n 32 -d 32768 -r 1
+both -p 0 -n 32 -d 32736 -r 1
 ours -p 32768 -n 0 -r 1 -ctk q8_0
-ours -p 0 -n 32 -d 4096,32768 -r 1 -ctk q8_0
+ours -p 0 -n 32 -d 4096,32736 -r 1 -ctk q8_0
 mv "$new" "$record"
 ./lfm2 report

@@ -218,7 +218,9 @@ static void print_speed(FILE *to, const struct report_source *s, const char *pre
         "of limits measured before and after the whole run only, and above 100 %% memory was slower then "
         "than "
         "during the test. Resident: the most that the process had held in memory by then, whatever it ran "
-        "before.\n");
+        "before. Loading and the first token: the least and the most of all processes, some of which read "
+        "the "
+        "file from disk and some found it in memory.\n");
     print_why(to, s, prefix);
     report_speeds(to, s);
     fprintf(to, "\n");
