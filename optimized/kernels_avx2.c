@@ -317,9 +317,9 @@ T256 void gemm_f32_avx2(const float *w, int K, const float *x, size_t x_stride, 
 
 /* e^x: x = n ln2 + r, |r| <= ln2/2; a degree-6 Taylor sum has a relative error below 2^-23 there. 2^n is
  * built in two factors so that every result down to 2^-149 is reached; below -110 it is 0, which serves x =
- * -infinity too. */
+ * -infinity too. Of a NaN it is a NaN: of two operands, vmaxps and vminps take the second then. */
 TILE __m256 exp8(__m256 x) {
-    x = _mm256_min_ps(_mm256_max_ps(x, _mm256_set1_ps(-110.0f)), _mm256_set1_ps(110.0f));
+    x = _mm256_min_ps(_mm256_set1_ps(110.0f), _mm256_max_ps(_mm256_set1_ps(-110.0f), x));
     __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(0x1.715476p+0f)), 8);
     __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.62e400p-1f), x);
     r = _mm256_fnmadd_ps(n, _mm256_set1_ps(0x1.7f7d1cp-20f), r);

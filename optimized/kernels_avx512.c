@@ -289,9 +289,10 @@ T512 void gemm_f32_avx512(const float *w, int K, const float *x, size_t x_stride
 }
 
 /* e^x: x = n ln2 + r, |r| <= ln2/2; a degree-6 Taylor sum has a relative error below 2^-23 there. Below -110
- * the result is 0, which also serves x = -infinity. */
+ * the result is 0, which also serves x = -infinity. Of a NaN it is a NaN: of two operands, vmaxps and vminps
+ * take the second then. */
 TILE __m512 exp512(__m512 x) {
-    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-110.0f)), _mm512_set1_ps(110.0f));
+    x = _mm512_min_ps(_mm512_set1_ps(110.0f), _mm512_max_ps(_mm512_set1_ps(-110.0f), x));
     __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(0x1.715476p+0f)), 8);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.62e400p-1f), x);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0x1.7f7d1cp-20f), r);

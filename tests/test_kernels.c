@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "data/quant.h"
 #include "tests/kernel_cases.h"
 
 enum { SEED = 7, ONE_IN = 3 };
@@ -56,6 +57,26 @@ ParameterizedTest(int *k, kernels, row) {
     cr_assert_str_empty(total.why, "%s_%s seed %d %s", row->op_name, row->isa, SEED, total.why);
     cr_assert_gt(cases, 20, "%s_%s: only %d cases ran", row->op_name, row->isa, cases);
     cr_assert_lt(total.zeros * 2, total.values, "%s_%s: most expected values are 0", row->op_name, row->isa);
+}
+
+/* Rows see 1, 8, 9 and 100 of 100 positions, of which the ninth has a key that is not a number. */
+Test(kernels, attention_hides_no_key_that_is_not_a_number) {
+    enum { D = 64, N = 128, R = 4, BAD = 8 };
+    static _Alignas(64) uint16_t k[N * D], v[N * D];
+    static _Alignas(64) float q[R * D], o[R * D], scratch[ATTENTION_ROWS * ATTENTION_SPAN];
+    const int32_t limit[R] = {1, BAD, BAD + 1, 100};
+    float m[R], l[R];
+    for (int i = 0; i < N * D; i++) k[i] = v[i] = f32_to_f16((float)(i % 7) - 3);
+    for (int i = 0; i < R * D; i++) q[i] = 0.01f * (float)(i % 5);
+    k[BAD] = 0x7e00; /* the first dimension's, of the first block of 16 */
+    for (int i = 0; i < n_kernels; i++) {
+        const struct attention_task task = {q, D, k, v, limit, R, D, 0, 100, o, m, l, scratch};
+        if (kernels[i].op != OP_attention || kernels[i].needs & ~cpu_features()) continue;
+        ((attention_fn *)kernels[i].fn)(&task);
+        for (int r = 0; r < R; r++)
+            cr_expect_eq(isnan(l[r]) != 0, limit[r] > BAD, "attention_%s row %d: l %g", kernels[i].isa, r,
+                         (double)l[r]);
+    }
 }
 
 Test(kernels, every_op_has_a_case_and_a_scalar_row) {
