@@ -203,7 +203,6 @@ static enum status read_options(struct bench_command *c, struct error *e) {
         if (c->n_peers == MAX_BENCH_PEERS)
             return fail(e, ERR_ARG, "bench: more than %d peers", MAX_BENCH_PEERS);
         TRY(peer_open(&c->peer_list[c->n_peers], word, e));
-        c->peer_list[c->n_peers].no_warmup = c->no_warmup;
         c->n_peers++;
     }
     return OK;

@@ -211,16 +211,13 @@ static void print_speed(FILE *to, const struct report_source *s, const char *pre
         "interval. Limit: what "
         "this machine's own measured read bandwidth or int8 peak allows for the bytes and "
         "multiply-accumulates of a token, whichever is less. Memory that other work shares has another speed "
-        "every second, so the limits are measured right before and after each repetition, and the share is "
-        "the "
-        "median of the repetitions' own shares, with its interval; without an interval: of one repetition, "
-        "or "
-        "of limits measured before and after the whole run only, and above 100 %% memory was slower then "
-        "than "
-        "during the test. Resident: the most that the process had held in memory by then, whatever it ran "
-        "before. Loading and the first token: the least and the most of all processes, some of which read "
-        "the "
-        "file from disk and some found it in memory.\n");
+        "every second, so the limits are measured right before and after each repetition, and the "
+        "share is the median of the repetitions' own shares, with its interval; without an "
+        "interval: of one repetition, or of limits measured before and after the whole run only, "
+        "and above 100 %% memory was slower then than during the test. Resident: the most that the "
+        "process had held in memory by then, whatever it ran before. Loading and the first token: "
+        "the least and the most of all processes, some of which read the file from disk and some "
+        "found it in memory.\n");
     print_why(to, s, prefix);
     report_speeds(to, s);
     fprintf(to, "\n");

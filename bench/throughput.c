@@ -238,6 +238,7 @@ static void say(const struct bench *b, const char *line) {
 static void time_peer(struct bench *b, struct entry *x, const struct bench_test *t) {
     struct error e = {0};
     if (x->broken || bench_test_sequences(t) > 1) return; /* llama-bench decodes one sequence */
+    x->peer->no_warmup = b->o->no_warmup;
     enum status st =
         peer_run(x->peer, x->runner->subject->model->path, t, b->o->threads, b->o->batch, &x->ns[x->n], &e);
     if (!st) {
@@ -411,7 +412,7 @@ static void estimate(const struct bench *b, const struct bench_test *t, double *
         const struct runner *r = b->entries[i].runner;
         double one = t->n_prompt * r->prefill_ns + t->n_gen * r->decode_ns * sqrt(bench_test_sequences(t));
         if (b->entries[i].peer)
-            *each += 2 * one + t->n_depth * r->prefill_ns + (double)b->reload_ns; /* it warms up each time */
+            *each += (b->o->no_warmup ? 1 : 2) * one + t->n_depth * r->prefill_ns + (double)b->reload_ns;
         else {
             *each += one + b->o->delay * 1e9;
             if (b->o->gauge) *each += 1e9 * gauge_seconds(one);

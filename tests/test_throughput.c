@@ -506,7 +506,7 @@ static void run_beside(const char *answer, int n_prompt, int repetitions, int no
     struct peer p;
     struct error e = {0};
     const struct bench_test test = {n_prompt, 0, 0, 1};
-    cr_assert_eq(peer_open(&p, fake_peer_make(FAKE_LLAMA_HELP, answer), &e), OK, "%s", e.text);
+    cr_assert_eq(peer_open(&p, fake_peer_make(FAKE_LLAMA_HELP " --no-warmup", answer), &e), OK, "%s", e.text);
     run(&(struct throughput_options){.tests = &test,
                                      .n_tests = 1,
                                      .threads = 1,
@@ -522,6 +522,7 @@ static void run_beside(const char *answer, int n_prompt, int repetitions, int no
 
 Test(peers, runs_beside_ours_and_gets_a_ratio) {
     run_beside(FAKE_ANSWER, 8, 3, 1, 2);
+    cr_assert(strstr(fake_peer_args(), "--no-warmup\n"), "%s", fake_peer_args());
     cr_assert_eq(throughput.n, 4);
     cr_assert_str_eq(row(0)->engine, "fake");
     cr_assert_str_eq(row(1)->engine, "llama.cpp b12 abc (llama-bench)");
@@ -540,6 +541,7 @@ Test(peers, runs_beside_ours_and_gets_a_ratio) {
 Test(peers, ours_warms_up_again_after_one) {
     char text[256];
     run_beside(FAKE_ANSWER, 600, 2, 0, 1);
+    cr_assert_not(strstr(fake_peer_args(), "--no-warmup"), "%s", fake_peer_args());
     feeds(text, sizeof text);
     cr_assert_str_eq(text + strlen(text) - strlen("A600 A512 A600"), "A600 A512 A600", "%s", text);
     cr_assert_eq(row(0)->repetitions, 2);
