@@ -16,6 +16,7 @@
 #include "bench/progress.h"
 #include "bench/throughput.h"
 #include "bench/throughput_print.h"
+#include "data/cpus.h"
 
 enum {
     UNSET = INT_MIN,
@@ -169,7 +170,7 @@ static enum status read_options(struct bench_command *c, struct error *e) {
     if (c->format_err) TRY(throughput_format_check(c->format_err, e));
     TRY(read_tests(c, e));
     if (c->cpus) TRY(restrict_cpus(c->cpus, e));
-    snprintf(cpus, sizeof cpus, "%d", machine_cpus());
+    snprintf(cpus, sizeof cpus, "%d", usable_cpus());
     TRY(int_list_parse(&c->thread_list, c->threads ? c->threads : cpus, "-t", e));
     TRY(check_range(&c->thread_list, "-t", OPTION_MAX_THREADS, e));
     TRY(int_list_parse(&c->batch_list, c->batches ? c->batches : "2048", "-b", e));

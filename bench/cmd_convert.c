@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmd_convert: `lfm2 quantize` and `lfm2 convert`, two command lines of one converter. */
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "bench/cmd.h"
 #include "bench/progress.h"
 #include "data/convert.h"
+#include "data/cpus.h"
 
 static const char quantize_usage[] = "usage: lfm2 quantize [options] IN OUT.gguf TYPE [THREADS]\n\n"
                                      "Writes a model with the tensor types that llama-quantize would choose "
@@ -88,11 +88,6 @@ static void show(void *arg, uint64_t done, uint64_t total) {
                   (double)total * 1e-9, (double)done * 1e-6 / (seconds() - s->start + 1e-9));
 }
 
-static int available_cpus(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 /* 0, or -1 with *e saying what cannot be. */
 static int check(const char *cmd, const struct convert_options *o, const char *type, int force,
                  struct error *e) {
@@ -127,14 +122,14 @@ static int write_file(struct convert_options *o, struct quality_options *q, stru
 int cmd_quantize(int argc, char **argv) {
     const char *words[4] = {0};
     int n = 0, force = 0;
-    struct convert_options o = {.threads = available_cpus()};
+    struct convert_options o = {.threads = usable_cpus()};
     struct quality_options q = {0};
     struct error e = {0};
     const struct option_spec specs[] = {
         {"--allow-requantize", OPTION_FLAG, &o.allow_requantize, NULL,
          "round weights a second time when IN is quantised already"},
         {"-t,--threads", OPTION_THREADS, &o.threads, "N",
-         "threads (default: all CPUs), also as the last word"},
+         "threads (default: one per available CPU), also as the last word"},
         QUALITY_OPTIONS(q),
         {"--force", OPTION_FLAG, &force, NULL, "replace OUT.gguf when it exists"},
         {0},
@@ -169,7 +164,7 @@ int cmd_quantize(int argc, char **argv) {
 int cmd_convert(int argc, char **argv) {
     const char *in = NULL, *type = NULL, *base = NULL;
     int n = 0, force = 0;
-    struct convert_options o = {.threads = available_cpus()};
+    struct convert_options o = {.threads = usable_cpus()};
     struct quality_options q = {0};
     struct error e = {0};
     const struct option_spec specs[] = {
@@ -182,7 +177,7 @@ int cmd_convert(int argc, char **argv) {
         {"--base", OPTION_TEXT, &base, "MODEL", "what --merge starts from"},
         {"--allow-requantize", OPTION_FLAG, &o.allow_requantize, NULL,
          "round weights a second time when IN is quantised already"},
-        {"-t,--threads", OPTION_THREADS, &o.threads, "N", "threads (default: all CPUs)"},
+        {"-t,--threads", OPTION_THREADS, &o.threads, "N", "threads (default: one per available CPU)"},
         QUALITY_OPTIONS(q),
         {"--force", OPTION_FLAG, &force, NULL, "replace the output when it exists"},
         {0},

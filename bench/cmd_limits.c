@@ -9,6 +9,7 @@
 #include "bench/limits.h"
 #include "bench/machine.h"
 #include "bench/progress.h"
+#include "data/cpus.h"
 
 static void show_progress(void *arg, const char *what, int done, int total) {
     progress_show(arg, (double)done / total, "limits: %s", what);
@@ -26,7 +27,7 @@ static void print_md(const struct rows *limits) {
     const struct limits_row *r = limits->data;
     machine_cpu_name(cpu, sizeof cpu);
     printf("%s, %d CPUs; median of the repetitions, (lowest to highest), * the best of its kind\n\n", cpu,
-           machine_cpus());
+           usable_cpus());
     printf("| limit                     | instructions | threads |    median | lowest to highest   |        "
            "|\n");
     printf("|---------------------------|--------------|--------:|----------:|---------------------|--------|"

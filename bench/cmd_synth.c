@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <sched.h>
 #include <time.h>
 
 #include "bench/cmd.h"
+#include "data/cpus.h"
 #include "data/synth.h"
 
 static double now(void) {
@@ -42,11 +42,6 @@ static int list(struct error *e) {
     return 0;
 }
 
-static int available_cpus(void) {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 static int make(struct synth_options *o, struct error *e) {
     struct progress p = {now(), 0};
     if (isatty(STDERR_FILENO)) {
@@ -63,7 +58,7 @@ static int make(struct synth_options *o, struct error *e) {
 
 int cmd_synth(int argc, char **argv) {
     const char *arch = NULL, *type = "q4_0", *out = NULL;
-    int seed = 1, threads = available_cpus(), force = 0, only_list = 0;
+    int seed = 1, threads = usable_cpus(), force = 0, only_list = 0;
     const struct option_spec specs[] = {
         {"--arch", OPTION_TEXT, &arch, "NAME", "which shape; --list shows them"},
         {"--type", OPTION_TEXT, &type, "TYPE", "q4_0 (default), q4_k_m, q8_0, bf16, f16 or f32"},

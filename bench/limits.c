@@ -12,6 +12,7 @@
 #include "bench/clock.h"
 #include "bench/machine.h"
 #include "bench/stats.h"
+#include "data/cpus.h"
 #include "optimized/kernels.h"
 #include "optimized/peak.h"
 
@@ -281,7 +282,7 @@ static void mark_best(struct rows *limits, size_t first) {
 
 enum status limits_measure(const struct limits_options *o, struct rows *limits, struct rows *samples,
                            struct error *e) {
-    int threads = o->threads > 0 ? o->threads : machine_cpus();
+    int threads = o->threads > 0 ? o->threads : usable_cpus();
     if (threads > MAX_THREADS)
         return fail(e, ERR_ARG, "limits: %d threads (expected at most %d)", threads, MAX_THREADS);
     struct measurement m = {.o = o, .limits = limits, .samples = samples};

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "data/cpus.h"
 #include "data/sha256.h"
 #include "bench/child.h"
 #include "bench/records.h"
@@ -69,12 +70,6 @@ void machine_pin(int index) {
             pthread_setaffinity_np(pthread_self(), sizeof one, &one);
             return;
         }
-}
-
-int machine_cpus(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    return CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
 }
 
 void machine_cpu_name(char *text, size_t size) {
@@ -139,7 +134,7 @@ static const char governor_file[] = "/sys/devices/system/cpu/cpu0/cpufreq/scalin
 int machine_warnings(char *text, size_t size, int threads) {
     char line[128];
     double load = 0;
-    int cpus = machine_cpus(), n = 0;
+    int cpus = usable_cpus(), n = 0;
     size_t at = 0;
     text[0] = 0;
 #define WARN(...)                                                                                            \
@@ -200,7 +195,7 @@ void machine_host(struct host *host) {
     machine_cpu_name(cpu, sizeof cpu);
     caches(cache, sizeof cache);
     features_text(isa, sizeof isa);
-    snprintf(text, sizeof text, "%s; %d CPUs; %s; %s", cpu, machine_cpus(), cache, isa);
+    snprintf(text, sizeof text, "%s; %d CPUs; %s; %s", cpu, usable_cpus(), cache, isa);
     machine_host_of(host, text);
 }
 
@@ -208,7 +203,7 @@ static void cpu_attributes(struct record *r) {
     char text[256];
     machine_cpu_name(text, sizeof text);
     record_text(r, "cpu", "%s", text);
-    record_integer(r, "cores", machine_cpus());
+    record_integer(r, "cores", usable_cpus());
     caches(text, sizeof text);
     record_text(r, "caches", "%s", text);
     features_text(text, sizeof text);
@@ -245,7 +240,7 @@ void machine_attributes(struct record *r, int threads) {
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
     record_integer(r, "schema", RECORD_SCHEMA);
     record_text(r, "time", "%s", text);
-    record_integer(r, "threads", threads > 0 ? threads : machine_cpus());
+    record_integer(r, "threads", threads > 0 ? threads : usable_cpus());
     build_attributes(r);
     cpu_attributes(r);
     system_attributes(r);

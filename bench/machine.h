@@ -25,11 +25,8 @@ void machine_host_of(struct host *host, const char *text);
  * more threads than CPUs. Returns the number of sentences. */
 int machine_warnings(char *text, size_t size, int threads);
 
-/* CPUs this process may run on. */
-int machine_cpus(void);
-
-/* Keeps the calling thread on the index-th CPU of those, counted round. Does nothing where that is refused.
- */
+/* Keeps the calling thread on the index-th CPU that this process may run on, counted round. Does nothing
+ * where that is refused. */
 void machine_pin(int index);
 
 /* "AMD EPYC"; the commit the program's folder is at ("unknown" outside git), and whether tracked files

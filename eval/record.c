@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/machine.h"
+#include "data/cpus.h"
 
 #define COPY(to, from) snprintf(to, sizeof(to), "%.*s", (int)sizeof(to) - 1, (from))
 
@@ -30,7 +31,7 @@ static struct eval_run_row run_row(const struct results *r, const struct model_r
         .chat = run->options.task.apply_chat_template,
         .context = lm->max_length,
         .batch = lm->n_slots,
-        .threads = run->options.lm.threads ? run->options.lm.threads : machine_cpus(),
+        .threads = run->options.lm.threads ? run->options.lm.threads : usable_cpus(),
         .processes = run->share->size,
         .prefix = !run->options.lm.no_prefix,
         .items = run->n_items,

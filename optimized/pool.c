@@ -10,6 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "data/cpus.h"
+
 /* A number that only changes by being raised, and the threads asleep on it. On its own cache line: everybody
  * spins on it. */
 struct gate {
@@ -67,13 +69,6 @@ void pool_barrier(struct pool *p) {
     }
 }
 
-int pool_cpus(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set)) return 1;
-    int n = CPU_COUNT(&set);
-    return n > 0 ? n : 1;
-}
-
 /* Binds the calling thread to the index-th allowed CPU. */
 static void pin(const cpu_set_t *allowed, int index) {
     for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
@@ -109,12 +104,11 @@ enum status pool_open(struct pool **out, int threads, int pinned, struct error *
     }
     *p = (struct pool){.threads = threads, .members = members};
     if (sched_getaffinity(0, sizeof p->allowed, &p->allowed)) CPU_ZERO(&p->allowed);
-    int cpus = CPU_COUNT(&p->allowed);
-    p->pinned = pinned && cpus >= threads;
+    p->pinned = pinned && CPU_COUNT(&p->allowed) >= threads;
     /* About a millisecond. On a machine with other work a thread that sleeps at a barrier gets its CPU back
      * late: decode is 1.1 x as fast as with a twentieth of it, and the same on a quiet machine. With fewer
      * CPUs than threads, spinning only delays the others. */
-    p->spin = cpus >= threads ? 50000 : 0;
+    p->spin = usable_cpus() >= threads ? 50000 : 0;
     for (int i = 1; i < threads; i++) {
         members[i].pool = p;
         members[i].index = i;

@@ -22,7 +22,4 @@ void pool_run(struct pool *p, pool_fn *fn, void *arg);
  * before is visible after. */
 void pool_barrier(struct pool *p);
 
-/* CPUs this process may run on. */
-int pool_cpus(void);
-
 #endif

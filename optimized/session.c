@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "data/cpus.h"
 #include "data/unfinished.h"
 #include "optimized/scheme.h"
 
@@ -417,7 +418,7 @@ enum status session_open(struct session **out, const struct model *m, const stru
     s->first = s;
     s->kv_type = o->kv_type;
     s->scheme = o->scheme;
-    s->threads = o->threads ? o->threads : pool_cpus();
+    s->threads = o->threads ? o->threads : usable_cpus();
     s->pin = !o->no_pin;
     int max_tokens = o->max_tokens ? o->max_tokens : 4096;
     s->max_batch = o->max_batch ? o->max_batch : 2048;
@@ -511,7 +512,7 @@ enum status session_pack(const struct model *m, const char *path, int threads,
         return fail(e, ERR_ARG, "threads must be 1..%d, or 0 for one per CPU (found %d)", ENGINE_MAX_THREADS,
                     threads);
     TRY(output_check(path, m->path, e));
-    struct session s = {.model = m, .c = &m->config, .threads = threads ? threads : pool_cpus()};
+    struct session s = {.model = m, .c = &m->config, .threads = threads ? threads : usable_cpus()};
     struct packing_file f = {.progress = progress, .progress_arg = arg, .e = e};
     enum status code = take_tables(&s, e);
     if (!code) code = pool_open(&s.pool, s.threads, 1, e);

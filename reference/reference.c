@@ -13,11 +13,11 @@
  * engine. */
 #include "reference/engine.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/cpus.h"
 #include "reference/ops.h"
 
 enum { DEFAULT_MAX_TOKENS = 4096, DEFAULT_MAX_BATCH = 512 };
@@ -446,12 +446,6 @@ static int take_buffers(struct session *s) {
     return ok;
 }
 
-static int available_cpus(void) {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    return n > 0 ? n : 1;
-}
-
 static enum status open_session(struct session **out, const struct model *m, const struct engine_options *o,
                                 struct error *e) {
     const struct config *c = &m->config;
@@ -481,7 +475,7 @@ static enum status open_session(struct session **out, const struct model *m, con
     int64_t cols =
         larger(larger(c->n_embd, (int64_t)c->n_heads * c->head_dim), larger(c->n_ff, c->n_expert_ff));
     enum status status =
-        ref_workers_open(&s->workers, o->threads ? o->threads : available_cpus(), cols, s->max_tokens, e);
+        ref_workers_open(&s->workers, o->threads ? o->threads : usable_cpus(), cols, s->max_tokens, e);
     if (status == OK && !(take_buffers(s) && take_memory(s)))
         status = fail(e, ERR_MEMORY, "reference engine: no memory for a session of %d tokens", s->max_tokens);
     if (status != OK) {

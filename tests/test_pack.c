@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/cpus.h"
 #include "optimized/pack.h"
 #include "optimized/pool.h"
 #include "optimized/scheme.h"
@@ -180,5 +181,5 @@ Test(pool, two_threads) {
     check_team(2);
 }
 Test(pool, more_threads_than_cpus) {
-    check_team(2 * pool_cpus() + 1);
+    check_team(2 * usable_cpus() + 1);
 }
