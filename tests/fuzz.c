@@ -11,6 +11,7 @@ const struct fuzzer fuzzers[] = {
     {"gguf", fuzz_gguf, 1 << 15},
     {"folder", fuzz_folder, 1 << 14},
     {"safetensors", fuzz_safetensors, 1 << 12},
+    {"lora", fuzz_lora, 1 << 13},
     {"vocabulary", fuzz_vocabulary, 1 << 14},
     {"imatrix", fuzz_imatrix, 1 << 12},
     {"base", fuzz_base, 1 << 12},

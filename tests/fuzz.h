@@ -17,7 +17,7 @@ struct fuzzer {
 };
 extern const struct fuzzer fuzzers[]; /* ends with a name NULL */
 
-fuzz_run fuzz_gguf, fuzz_folder, fuzz_safetensors, fuzz_vocabulary, fuzz_imatrix, fuzz_base,
+fuzz_run fuzz_gguf, fuzz_folder, fuzz_safetensors, fuzz_lora, fuzz_vocabulary, fuzz_imatrix, fuzz_base,
     fuzz_packed;                                             /* files */
 fuzz_run fuzz_tokenizer, fuzz_chat, fuzz_rows, fuzz_extract; /* texts */
 

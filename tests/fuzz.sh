@@ -9,7 +9,7 @@
 set -u
 export TMPDIR=${TMPDIR:-/dev/shm}
 header=fuzzer,commit,cpu_seconds,executions,edges,corpus,findings
-all='gguf folder safetensors vocabulary imatrix base packed tokenizer chat rows extract'
+all='gguf folder safetensors lora vocabulary imatrix base packed tokenizer chat rows extract'
 
 # add FUZZER COMMIT CPU EXECUTIONS EDGES CORPUS FINDINGS: sums of the same commit, the last edges and corpus.
 add() {
@@ -28,7 +28,7 @@ run_one() { # NAME
     local memory=64 options= # MB for one block; expressions are promised up to 256
     [ "$name" = extract ] && memory=300
     # HDF5 asks for what a damaged header says: refused to it, as memory that is not there, it goes on.
-    [ "$name" = packed ] && memory=4096 options=allocator_may_return_null=1:max_allocation_size_mb=64
+    [ "$name" = packed ] && memory=4096 options=max_allocation_size_mb=64
     local arguments=(-max_total_time="$seconds" -print_final_stats=1 -rss_limit_mb=1024 -malloc_limit_mb=$memory
         -artifact_prefix="$build/$name-")
     [ -f "$dictionary" ] && arguments+=(-dict="$dictionary")

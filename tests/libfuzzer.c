@@ -25,6 +25,7 @@ static const struct {
 } mutators[] = {
     {"gguf", mutate_gguf},        {"imatrix", mutate_gguf},  {"safetensors", mutate_header},
     {"vocabulary", mutate_parts}, {"folder", mutate_folder}, {"chat", mutate_tail},
+    {"lora", mutate_folder},
 };
 
 /* An allocation that fails is an answer of its own; one out of proportion is libFuzzer's -malloc_limit_mb. */
