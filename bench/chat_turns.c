@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/json.h"
+
 enum { MAX_TOOLS = 1 << 24 /* bytes of the file */ };
 
 /* One line, without its end, added to *text. *more: it ends with a backslash, which is left out. Returns 0 at
@@ -61,7 +63,7 @@ enum status tools_read(json_t **out, const char *path, struct error *e) {
     *out = NULL;
     enum status status = buffer_read(&text, path, MAX_TOOLS, e);
     json_t *tools =
-        status == OK ? json_loadb(text.data ? text.data : "", text.n, JSON_REJECT_DUPLICATES, &why) : NULL;
+        status == OK ? json_parse(text.data ? text.data : "", text.n, JSON_REJECT_DUPLICATES, &why) : NULL;
     buffer_free(&text);
     TRY(status);
     if (!tools) return fail(e, ERR_FORMAT, "%s: not JSON, line %d: %s", path, why.line, why.text);

@@ -54,7 +54,7 @@ enum status buffer_check(const struct buffer *b, struct error *e) {
 }
 
 enum status buffer_read(struct buffer *b, const char *path, size_t max_bytes, struct error *e) {
-    enum { PIECE = 1 << 16 };
+    enum { PIECE = 1 << 16, TIMES = 100, MORE = 1 << 20 };
     struct stat st;
     if (stat(path, &st) != 0) return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode)) return fail(e, ERR_IO, "%s: is a folder (expected a file)", path);
@@ -65,6 +65,12 @@ enum status buffer_read(struct buffer *b, const char *path, size_t max_bytes, st
     for (size_t total = 0; status == OK && got > 0; total += (size_t)(got > 0 ? got : 0)) {
         if (total > max_bytes)
             status = fail(e, ERR_UNSUPPORTED, "%s: too large (expected at most %zu bytes)", path, max_bytes);
+        else if (S_ISREG(st.st_mode) && total > (size_t)st.st_size * TIMES + MORE)
+            status =
+                fail(e, ERR_UNSUPPORTED,
+                     "%s: gzip that unpacks to far more than data does (found %lld bytes, expected at most "
+                     "%d times as many unpacked)",
+                     path, (long long)st.st_size, TIMES);
         else if (!reserve(b, PIECE))
             status = fail(e, ERR_MEMORY, "%s: out of memory", path);
         else if ((got = gzread(f, b->data + b->n, PIECE)) < 0)

@@ -24,7 +24,8 @@ void buffer_text(struct buffer *b, const char *text);
 __attribute__((format(printf, 2, 3))) void buffer_format(struct buffer *b, const char *fmt, ...);
 enum status buffer_check(const struct buffer *b, struct error *e); /* ERR_MEMORY after a failed add */
 
-/* Appends a whole file, unpacked when it is gzip. More than max_bytes is ERR_UNSUPPORTED. */
+/* Appends a whole file, unpacked when it is gzip. More than max_bytes, or gzip that becomes more than a
+ * hundred times as long and 1 MiB, is ERR_UNSUPPORTED. */
 enum status buffer_read(struct buffer *b, const char *path, size_t max_bytes, struct error *e);
 
 /* Bytes of the well-formed UTF-8 character at the start of text[0..n), 1 to 4; 0 when there is none: a stray

@@ -1,10 +1,55 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* json: map, parse, unmap. */
+/* json: the quota, in the allocator that jansson calls; map, parse, unmap. */
 #include "data/json.h"
 
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 #include "data/mapped.h"
+
+enum { TIMES = 32, MORE = 1 << 20 };
+
+static _Thread_local size_t left = SIZE_MAX;
+static _Thread_local int spent;
+
+/* What is freed is not given back, so that free() stays free(): at most a table's growth is counted twice. */
+static void *take(size_t n) {
+    if (left == SIZE_MAX) return malloc(n);
+    if (n > left) {
+        spent = 1;
+        return NULL;
+    }
+    left -= n;
+    return malloc(n);
+}
+
+static void install(void) {
+    json_set_alloc_funcs(take, free);
+}
+
+void json_quota_begin(size_t n) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install);
+    left = n < SIZE_MAX / TIMES - MORE ? n * TIMES + MORE : SIZE_MAX - 1;
+    spent = 0;
+}
+
+int json_quota_end(void) {
+    left = SIZE_MAX;
+    return spent;
+}
+
+json_t *json_parse(const char *text, size_t n, size_t flags, json_error_t *why) {
+    json_quota_begin(n);
+    json_t *value = json_loadb(text, n, flags, why);
+    if (json_quota_end() && !value) {
+        why->line = 1; /* jansson has no line of an allocation that failed */
+        snprintf(why->text, sizeof why->text, "it would take more than %d times its size in memory", TIMES);
+    }
+    return value;
+}
 
 enum status json_open(json_t **out, const char *path, uint64_t max_bytes, struct error *e) {
     *out = NULL;
@@ -16,7 +61,7 @@ enum status json_open(json_t **out, const char *path, uint64_t max_bytes, struct
         status =
             fail(e, ERR_UNSUPPORTED, "%s: too large (found %" PRIu64 " bytes, expected at most %" PRIu64 ")",
                  path, file.size, max_bytes);
-    else if (!(*out = json_loadb((const char *)file.data, (size_t)file.size, JSON_REJECT_DUPLICATES, &error)))
+    else if (!(*out = json_parse((const char *)file.data, (size_t)file.size, JSON_REJECT_DUPLICATES, &error)))
         status = fail(e, ERR_FORMAT, "%s: not JSON, line %d: %s", path, error.line, error.text);
     else if (!json_is_object(*out))
         status = fail(e, ERR_FORMAT, "%s: not a JSON object", path);

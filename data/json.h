@@ -1,14 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* json: small JSON files, mapped and parsed with jansson; a second occurrence of a key is an error. */
+/* json: text from strangers, parsed with jansson within a quota of memory: "{},{},{}" becomes eighty times as
+ * many bytes in memory, and no file that is used more than twenty-five. Also small files, mapped and parsed.
+ */
 #ifndef DATA_JSON_H
 #define DATA_JSON_H
 
 #include <jansson.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "data/status.h"
 
-/* The object in a file of at most max_bytes; json_decref it. *out is NULL on error. */
+/* Between begin and end this thread's values take at most 32 times n bytes and 1 MiB, all together. What
+ * would take more fails like an allocation. Not to be nested. */
+void json_quota_begin(size_t n);
+int json_quota_end(void); /* 1: it did not suffice */
+
+/* json_loadb within the quota of the text; NULL and a sentence in why->text on error. */
+json_t *json_parse(const char *text, size_t n, size_t flags, json_error_t *why);
+
+/* The object in a file of at most max_bytes, in which a second occurrence of a key is an error; json_decref
+ * it. *out is NULL on error. */
 enum status json_open(json_t **out, const char *path, uint64_t max_bytes, struct error *e);
 
 #endif

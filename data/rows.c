@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "data/buffer.h"
+#include "data/json.h"
 
 static const size_t MAX_BYTES = (size_t)2 << 30;
 
@@ -187,14 +188,20 @@ enum status rows_parse(struct rows *r, const char *path, const char *text, size_
     if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, n -= 3;
     size_t start = 0;
     while (start < n && strchr(" \t\r\n", text[start]) && text[start]) start++;
+    enum status status;
+    json_quota_begin(n);
     if (named(path, ".csv"))
-        TRY(parse_separated(r, path, text, n, ',', e));
+        status = parse_separated(r, path, text, n, ',', e);
     else if (named(path, ".tsv"))
-        TRY(parse_separated(r, path, text, n, '\t', e));
+        status = parse_separated(r, path, text, n, '\t', e);
     else if (start < n && text[start] == '[')
-        TRY(parse_array(r, path, text, n, e));
+        status = parse_array(r, path, text, n, e);
     else
-        TRY(parse_lines(r, path, text, n, e));
+        status = parse_lines(r, path, text, n, e);
+    if (json_quota_end())
+        return fail(e, ERR_UNSUPPORTED, "%s: its values would take too much memory (found %zu bytes of text)",
+                    path, n);
+    TRY(status);
     if (r->n == before) return fail(e, ERR_FORMAT, "%s: no rows (found an empty file)", path);
     return OK;
 }

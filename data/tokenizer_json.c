@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/json.h"
 #include "data/tokenizer_parts.h"
 
 enum { MAX_FILE = 256 << 20 };
@@ -37,7 +38,7 @@ static enum status load_json(json_t **out, const char *path, struct error *e) {
     struct buffer b = {0};
     enum status status = buffer_read(&b, path, MAX_FILE, e);
     json_error_t why;
-    if (status == OK && !(*out = json_loadb(b.data ? b.data : "", b.n, JSON_ALLOW_NUL, &why)))
+    if (status == OK && !(*out = json_parse(b.data ? b.data : "", b.n, JSON_ALLOW_NUL, &why)))
         status = fail(e, ERR_FORMAT, "%s: not JSON: %s, line %d", path, why.text, why.line);
     if (status == OK && !json_is_object(*out))
         status = fail(e, ERR_FORMAT, "%s: found another JSON value, expected an object", path);

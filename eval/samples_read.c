@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/json.h"
+
 enum status samples_read(const char *path,
                          enum status (*line)(void *arg, const json_t *object, int number, struct error *e),
                          void *arg, struct error *e) {
@@ -20,7 +22,7 @@ enum status samples_read(const char *path,
         number++;
         if (n == 1 && text[0] == '\n') continue;
         json_error_t why = {0};
-        json_t *object = json_loadb(text, (size_t)n, JSON_ALLOW_NUL, &why);
+        json_t *object = json_parse(text, (size_t)n, JSON_ALLOW_NUL, &why);
         if (!json_is_object(object))
             status = fail(e, ERR_FORMAT, "%s: line %d is not a JSON object%s%s", path, number,
                           object ? "" : ": ", object ? "" : why.text);

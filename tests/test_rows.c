@@ -94,6 +94,42 @@ Test(rows, reads_a_row_of_ten_megabytes) {
     free(text);
 }
 
+/* Small values take eighty times their text in memory; a file of nothing else is no data set. */
+Test(rows, refuses_what_would_take_memory_out_of_proportion) {
+    enum { N = 3 * 1000000 };
+    static const char *const names[] = {"f.json", "f.jsonl", "f.csv"}, *const pieces[] = {"{},", "{}\n",
+                                                                                          ",,,"};
+    char *text = malloc(N);
+    for (int k = 0; k < 3; k++) {
+        struct rows r = {0};
+        struct error e = {0};
+        for (size_t i = 0; i < N; i++) text[i] = pieces[k][i % 3];
+        if (k == 0) text[0] = '[', text[1] = text[2] = ' ', memcpy(text + N - 3, "{}]", 3);
+        cr_expect_eq(rows_parse(&r, names[k], text, N, &e), ERR_UNSUPPORTED, "%s", names[k]);
+        cr_expect(strstr(e.text, "too much memory"), "%s", e.text);
+        rows_free(&r);
+    }
+    struct rows small = parse("f.json", "[{},{},{}]", 10);
+    cr_expect_eq(small.n, 3, "the quota is that of one file");
+    rows_free(&small);
+    free(text);
+}
+
+/* 10 MB of zeros are 10 kB of gzip. */
+Test(rows, refuses_a_gzip_bomb) {
+    char path[] = "/tmp/lfm2-rows-XXXXXX", command[128];
+    int fd = mkstemp(path);
+    cr_assert(fd >= 0 && close(fd) == 0);
+    snprintf(command, sizeof command, "head -c 10000000 /dev/zero | gzip >%s", path);
+    cr_assert_eq(system(command), 0);
+    struct rows r = {0};
+    struct error e = {0};
+    cr_expect_eq(rows_read(&r, path, &e), ERR_UNSUPPORTED);
+    cr_expect(strstr(e.text, "100 times"), "%s", e.text);
+    rows_free(&r);
+    unlink(path);
+}
+
 /* Finds and reads DIR/set/test.jsonl.gz and DIR/set/a.tar.gz:x/b.csv; any damage is an error, never a crash.
  */
 Test(rows, finds_packed_files_and_members_of_archives) {

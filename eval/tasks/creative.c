@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/json.h"
+
 enum { ITERATIONS = 3 };
 
 /* One object {"1": {"title", "writing_prompt" with <SEED>, "seed_modifiers"}, ...}: three documents of each.
@@ -38,7 +40,7 @@ static enum status read_rows(const struct task *t, const char *dir, int shots, s
     struct buffer bytes = {0};
     json_error_t problem = {0};
     enum status status = buffer_read(&bytes, path, 64 << 20, e);
-    json_t *all = status == OK ? json_loadb(bytes.data ? bytes.data : "", bytes.n, 0, &problem) : NULL, *one;
+    json_t *all = status == OK ? json_parse(bytes.data ? bytes.data : "", bytes.n, 0, &problem) : NULL, *one;
     buffer_free(&bytes);
     if (status == OK && !json_is_object(all))
         status = fail(e, ERR_FORMAT, "%s line %d: no JSON object: %s", path, problem.line, problem.text);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/json.h"
+
 enum { DIRECT, NATIVE_COT, EN_COT, WAYS };
 
 struct language {
@@ -95,7 +97,7 @@ static enum status read_exemplars(const char *path, const char *code, struct row
     struct buffer bytes = {0};
     TRY(buffer_read(&bytes, path, 64 << 20, e));
     json_error_t problem = {0};
-    json_t *all = json_loadb(bytes.data ? bytes.data : "", bytes.n, 0, &problem);
+    json_t *all = json_parse(bytes.data ? bytes.data : "", bytes.n, 0, &problem);
     buffer_free(&bytes);
     if (!all) return fail(e, ERR_FORMAT, "%s line %d: no JSON: %s", path, problem.line, problem.text);
     enum status status = OK;
