@@ -6,6 +6,7 @@
 
 #include "bench/cmd.h"
 #include "bench/signals.h"
+#include "data/status.h"
 
 static const struct {
     const char *name;
@@ -60,6 +61,7 @@ int main(int argc, char **argv) {
     }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return end(commands[i].run(argc - 1, argv + 1));
+    text_clean(argv[1]);
     fprintf(stderr, "lfm2: unknown command '%s'; `lfm2 --help` lists them\n", argv[1]);
     return 2;
 }

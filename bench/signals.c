@@ -35,6 +35,8 @@ static atomic_flag told = ATOMIC_FLAG_INIT;
 static void on_bus(int number, siginfo_t *info, void *context) {
     (void)context;
     const char *path = mapped_path(info->si_addr);
+    if (!path && info->si_code == BUS_ADRERR)
+        path = "a mapped file"; /* more are mapped than it knows by name */
     if (!path) {
         end_by(number);
         return;

@@ -49,6 +49,7 @@ struct tokenizer {
     struct token *tokens;
     int n;
     int32_t byte_ids[256]; /* -1: no token for this byte */
+    uint64_t keys[3];      /* of the two hashes: drawn anew for each tokenizer */
     int32_t *slots;        /* hash of the normal tokens' bytes; -1 free */
     size_t slot_mask;
     struct merge *merges; /* hash of (left, right) */

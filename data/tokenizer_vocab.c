@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { MAX_TOKENS = 1 << 24, QUOTED = 60 };
 
@@ -41,15 +42,24 @@ static int add_bytes(struct buffer *out, const char *text, size_t n) {
     return 1;
 }
 
-static uint64_t hash_bytes(const char *bytes, size_t n) {
-    uint64_t h = 0xcbf29ce484222325;
-    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3;
-    return h ^ h >> 29;
+/* Both are keyed, by numbers that no file's author knows: texts or pairs chosen to meet in one slot would
+ * make the tables quadratic, minutes for a file of some megabytes. */
+static size_t hash_bytes(const struct tokenizer *t, const char *bytes, size_t n) {
+    uint64_t h = t->keys[0];
+    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)bytes[i]) * t->keys[1];
+    return (size_t)(h >> 32);
 }
 
-static size_t hash_pair(int32_t left, int32_t right) {
-    uint64_t h = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9e3779b97f4a7c15;
-    return (size_t)(h >> 24);
+static size_t hash_pair(const struct tokenizer *t, int32_t left, int32_t right) {
+    return (size_t)((t->keys[0] + (uint32_t)left * t->keys[1] + (uint32_t)right * t->keys[2]) >> 32);
+}
+
+/* Without random numbers, which early in a system's life may not be there, addresses have to do. */
+static void draw_keys(struct tokenizer *t) {
+    for (int i = 0; i < 3; i++) t->keys[i] = (uintptr_t)&t->keys[i] * 0x9e3779b97f4a7c15;
+    ssize_t drawn = getrandom(t->keys, sizeof t->keys, GRND_NONBLOCK);
+    (void)drawn;
+    t->keys[1] |= 1, t->keys[2] |= 1;
 }
 
 /* A power of two at least twice n. */
@@ -69,6 +79,7 @@ enum status vocab_begin(struct tokenizer **out, const char *name, int64_t n, str
     snprintf(t->name, sizeof t->name, "%s", name);
     t->n = (int)n;
     t->bos = t->eos = t->pad = -1;
+    draw_keys(t);
     t->tokens = calloc((size_t)n, sizeof *t->tokens);
     t->whole = calloc((size_t)n, sizeof *t->whole);
     if (!t->tokens || !t->whole) {
@@ -125,7 +136,7 @@ static int is_mergeable(const struct tokenizer *t, const struct token *token) {
 
 /* The slot where the bytes are, or would be. */
 static size_t find_slot(const struct tokenizer *t, const char *bytes, size_t n) {
-    size_t i = hash_bytes(bytes, n) & t->slot_mask;
+    size_t i = hash_bytes(t, bytes, n) & t->slot_mask;
     for (; t->slots[i] >= 0; i = (i + 1) & t->slot_mask) {
         const struct token *token = &t->tokens[t->slots[i]];
         if (token->size == n && memcmp(token_bytes(t, t->slots[i]), bytes, n) == 0) break;
@@ -160,7 +171,7 @@ enum status vocab_index(struct tokenizer *t, uint64_t n_merges, struct error *e)
 }
 
 static struct merge *merge_slot(const struct tokenizer *t, int32_t left, int32_t right) {
-    size_t i = hash_pair(left, right) & t->merge_mask;
+    size_t i = hash_pair(t, left, right) & t->merge_mask;
     for (; t->merges[i].left >= 0; i = (i + 1) & t->merge_mask)
         if (t->merges[i].left == left && t->merges[i].right == right) break;
     return &t->merges[i];

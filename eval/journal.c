@@ -35,6 +35,13 @@ static enum status read_all(int fd, const char *path, struct buffer *out, struct
     }
 }
 
+/* A device would be read without end. */
+static enum status check_kind(int fd, const char *path, struct error *e) {
+    struct stat st;
+    if (fstat(fd, &st)) return io_error(path, "read", e);
+    return S_ISREG(st.st_mode) ? OK : fail(e, ERR_IO, "%s: not a regular file", path);
+}
+
 /* The object of a line without its newline; NULL when it is damaged. */
 static json_t *parse(const char *line, size_t n) {
     char sum[SUM + 1];
@@ -112,8 +119,8 @@ enum status journal_open(struct journal *j, const char *path, json_t **header, d
         return fail(e, ERR_ARG, "%.80s...: the path is too long", path);
     j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (j->fd < 0) return io_error(path, "open", e);
-    enum status status = OK;
-    if (flock(j->fd, LOCK_EX | LOCK_NB))
+    enum status status = check_kind(j->fd, path, e);
+    if (status == OK && flock(j->fd, LOCK_EX | LOCK_NB))
         status = errno == EWOULDBLOCK ? fail(e, ERR_IO, "%s: another run is writing to it", path)
                                       : io_error(path, "lock", e);
     if (status == OK) status = begin(j, header, differs, line, arg, e);
@@ -123,11 +130,12 @@ enum status journal_open(struct journal *j, const char *path, json_t **header, d
 
 enum status journal_read(const char *path, json_t **header, differs_fn *differs, journal_line_fn *line,
                          void *arg, struct error *e) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return io_error(path, "open", e);
     struct buffer all = {0};
     size_t good;
-    enum status status = read_all(fd, path, &all, e);
+    enum status status = check_kind(fd, path, e);
+    if (status == OK) status = read_all(fd, path, &all, e);
     if (status == OK) status = take(path, &all, &good, header, differs, line, arg, e);
     buffer_free(&all);
     close(fd);

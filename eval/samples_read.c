@@ -8,10 +8,12 @@
 #include <string.h>
 
 #include "data/json.h"
+#include "data/mapped.h"
 
 enum status samples_read(const char *path,
                          enum status (*line)(void *arg, const json_t *object, int number, struct error *e),
                          void *arg, struct error *e) {
+    TRY(regular_file(path, e)); /* a device may have one line without end */
     FILE *f = fopen(path, "r");
     if (!f) return fail(e, ERR_IO, "%s: cannot open: %s", path, strerror(errno));
     char *text = NULL;
@@ -30,7 +32,8 @@ enum status samples_read(const char *path,
             status = line(arg, object, number, e);
         json_decref(object);
     }
-    if (status == OK && ferror(f)) status = fail(e, ERR_IO, "%s: cannot read: %s", path, strerror(errno));
+    /* Not at the end: an input error, or no memory for the line. */
+    if (status == OK && !feof(f)) status = fail(e, ERR_IO, "%s: cannot read: %s", path, strerror(errno));
     if (status == OK && number == 0) status = fail(e, ERR_FORMAT, "%s: has no lines", path);
     free(text);
     fclose(f);

@@ -105,6 +105,12 @@ Test(eval, torn_last_line_is_repaired_and_other_damage_refused) {
     cr_expect_eq(evaluate(again, -1), 2);
     cr_assert(read_text(in("err"), &text));
     cr_expect(strstr(text.data, "is damaged, and not the last"), "%s", text.data);
+    /* A device, which would be read without end. */
+    cr_assert_eq(remove(in("b/journal.jsonl")), 0);
+    cr_assert_eq(symlink("/dev/zero", in("b/journal.jsonl")), 0);
+    cr_expect_eq(evaluate(again, -1), 2);
+    cr_assert(read_text(in("err"), &text));
+    cr_expect(strstr(text.data, "not a regular file"), "%s", text.data);
     buffer_free(&text);
 }
 

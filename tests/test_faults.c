@@ -13,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bench/signals.h"
 #include "data/golden.h"
+#include "data/mapped.h"
 #include "data/model.h"
 #include "data/records.h"
 #include "data/tokenizer.h"
@@ -414,4 +416,16 @@ Test(faults, a_mapped_header_is_overwritten) {
     cr_expect_eq(tokenizer_of_gguf(&t, g, 512, &e), OK, "%s", e.text);
     tokenizer_close(t);
     gguf_close(g);
+}
+
+/* More files than the handler knows by name, as a folder of many shards has: an error all the same. */
+Test(faults, one_of_many_mapped_files_is_cut_short, .exit_code = 2) {
+    enum { FILES = 70 };
+    static struct mapped m[FILES];
+    struct error e = {0};
+    signals_install();
+    for (int i = 0; i < FILES; i++) cr_assert_eq(mapped_open(&m[i], model, "GGUF", &e), OK, "%s", e.text);
+    cr_assert_eq(truncate(model, 1), 0);
+    volatile uint8_t gone = m[FILES - 1].data[m[FILES - 1].size - 1];
+    cr_assert_fail("there still is a byte %d", gone);
 }

@@ -189,6 +189,8 @@ static const struct {
     {"quantize text.gguf out.gguf q4_0 --tensor-type ffn", "REGEX=TYPE"},
     {"perplexity", "-m"},
     {"perplexity --wrong", "--wrong"},
+    {"per\033[2Jplexity", "unknown command 'per?[2Jplexity'"},
+    {"score /dev/zero --task gsm8k", "not a regular file"},
     {"perplexity -m text.gguf", "-f"},
     {"perplexity -m text.gguf -f text.gguf", "text.gguf"},
     {"perplexity -m missing.gguf -f text.gguf", "missing.gguf"},
