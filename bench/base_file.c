@@ -88,8 +88,11 @@ static enum status check(struct base_file *b, struct error *e) {
                     " for %d chunks of %d ids and a vocabulary of %d)",
                     b->path, b->file.size < want ? "cut short" : "longer than its header says", b->file.size,
                     want, (int)h->n_chunks, (int)h->n_ctx, (int)h->n_vocab);
-    b->ids = (const int32_t *)(const void *)(p + HEADER); /* HEADER is a multiple of 4 */
     int64_t n = (int64_t)h->n_ctx * h->n_chunks;
+    /* A copy, since ids become indices and somebody may write to a mapped file after it was checked. */
+    if (!(b->ids = malloc((size_t)n * sizeof *b->ids)))
+        return fail(e, ERR_MEMORY, "%s: out of memory for %" PRId64 " ids", b->path, n);
+    memcpy(b->ids, p + HEADER, (size_t)n * sizeof *b->ids);
     for (int64_t i = 0; i < n; i++)
         if (b->ids[i] < 0 || b->ids[i] >= h->n_vocab)
             return fail(e, ERR_FORMAT,
@@ -109,6 +112,7 @@ enum status base_open(struct base_file *out, const char *path, struct error *e) 
 
 void base_close(struct base_file *b) {
     mapped_close(&b->file);
+    free(b->ids);
     *b = (struct base_file){0};
 }
 

@@ -27,7 +27,7 @@ struct base_header {
 /* Reading. */
 struct base_file {
     struct base_header header;
-    const int32_t *ids; /* [n_chunks, n_ctx], each in [0, n_vocab); as in the text, without BOS put in */
+    int32_t *ids; /* [n_chunks, n_ctx], each in [0, n_vocab); as in the text, without BOS put in */
     const uint8_t *codes;
     struct mapped file; /* private */
     char path[4096];

@@ -72,7 +72,8 @@ static enum status prepare(const struct arguments *a, const struct model *m, str
         TRY(check_base(base, m, e));
         TRY(text_adds_bos(m, &adds_bos, e));
         o->ids = base->ids;
-        o->windows = windows_chunks(base->header.n_ctx * base->header.n_chunks, base->header.n_ctx);
+        o->windows = windows_chunks(base->header.n_ctx, base->header.n_ctx);
+        o->windows.n = base->header.n_chunks; /* all ids together may be more than an int counts */
         if (a->chunks >= 0 && a->chunks < o->windows.n) o->windows.n = a->chunks;
         o->base = base;
     } else {

@@ -164,6 +164,23 @@ Test(perplexity, files_that_lie_are_refused) {
     buffer_free(&good);
 }
 
+/* Ids become indices: what was checked is what is used. */
+Test(perplexity, ids_that_are_overwritten_after_the_check_stay_what_they_were) {
+    struct base_file b;
+    struct buffer good = {0};
+    struct error e = {0};
+    cr_assert_eq(buffer_read(&good, fixture, 1 << 20, &e), OK, "%s", e.text);
+    FILE *f = fopen(base_path, "wb");
+    cr_assert(f && fwrite(good.data, 1, good.n, f) == good.n && fclose(f) == 0);
+    cr_assert_eq(base_open(&b, base_path, &e), OK, "%s", e.text);
+    int32_t first = b.ids[0];
+    f = fopen(base_path, "r+b");
+    cr_assert(f && fseek(f, 20, SEEK_SET) == 0 && fwrite("\xff\xff\xff\x7f", 1, 4, f) == 4 && fclose(f) == 0);
+    cr_assert_eq(b.file.data[20], 0xff, "the map shows the change");
+    cr_expect_eq(b.ids[0], first);
+    base_close(&b), buffer_free(&good);
+}
+
 Test(perplexity, rows_without_probabilities_are_refused) {
     static const float bad[][2] = {{NAN, -20}, {-1e-4f, -1}, {INFINITY, -20}, {2e-4f, NAN}, {1, 0}};
     struct buffer good = {0};
