@@ -2,8 +2,10 @@
 /* test_extract: which number of an answer counts, where an answer has several: what lm-eval's expressions and
  * their group_select say, worked out by hand. Whole answers of lm-eval are in test_eval_tasks. */
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "eval/extract.h"
 #include "eval/task.h"
 
 static const struct {
@@ -41,4 +43,14 @@ Test(extract, takes_the_match_that_the_task_names) {
             json_decref(scores[k].filtered), json_decref(scores[k].metrics);
         json_decref(doc);
     }
+}
+
+/* One letter many times, in the other case: where the next match begins is not looked for in the whole rest.
+ * At every match that would take minutes here. */
+Test(extract, counts_in_time_that_grows_as_the_text_does, .timeout = 60) {
+    enum { N = 4000000 };
+    char *text = malloc(N);
+    memset(text, 'A', N);
+    cr_expect_eq(pattern_count("a", PATTERN_IGNORECASE, (struct pystr){text, N}), N);
+    free(text);
 }
