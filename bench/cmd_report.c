@@ -67,11 +67,12 @@ static enum status write_file(const char *path, const char *text, struct error *
     snprintf(temporary, sizeof temporary, "%s.%d.tmp", path, (int)getpid());
     FILE *f = fopen(temporary, "we");
     if (!f) return fail(e, ERR_IO, "%s: cannot be written: %s", temporary, strerror(errno));
+    unfinished_add(temporary);
     int bad = fputs(text, f) < 0;
     bad |= fclose(f) != 0;
     enum status st = bad ? fail(e, ERR_IO, "%s: cannot be written: %s", path, strerror(errno))
                          : put_in_place(temporary, path, e);
-    if (st) unlink(temporary);
+    if (st) unlink(temporary), unfinished_done(temporary);
     return st;
 }
 

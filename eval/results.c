@@ -158,12 +158,20 @@ static enum status open_unfinished(const char *path, FILE **out, char *temporary
                                    struct error *e) {
     snprintf(temporary, size, "%s.unfinished", path);
     *out = fopen(temporary, "w");
-    return *out ? OK : fail(e, ERR_IO, "%s: cannot write: %s", temporary, strerror(errno));
+    if (!*out) return fail(e, ERR_IO, "%s: cannot write: %s", temporary, strerror(errno));
+    unfinished_add(temporary);
+    return OK;
 }
 
-static enum status close_finished(FILE *f, const char *temporary, const char *path, struct error *e) {
-    if (fclose(f)) return fail(e, ERR_IO, "%s: cannot write: %s", path, strerror(errno));
-    return put_in_place(temporary, path, e);
+/* status: of what was written; unless it is OK and all is on the disk, nothing is left. */
+static enum status close_unfinished(FILE *f, const char *temporary, const char *path, enum status status,
+                                    struct error *e) {
+    int bad = ferror(f);
+    bad |= fclose(f) != 0;
+    if (status == OK && bad) status = fail(e, ERR_IO, "%s: cannot write: %s", path, strerror(errno));
+    if (status == OK) status = put_in_place(temporary, path, e);
+    if (status != OK) unlink(temporary), unfinished_done(temporary);
+    return status;
 }
 
 static enum status write_value(const json_t *value, const char *path, FILE *f, struct error *e) {
@@ -189,10 +197,7 @@ static enum status write_export(const struct results *out, const struct scoring 
     } else {
         json_array_foreach(s->exported, i, one) if (status == OK) status = write_value(one, path, f, e);
     }
-    if (status == OK) return close_finished(f, temporary, path, e);
-    fclose(f);
-    unlink(temporary);
-    return status;
+    return close_unfinished(f, temporary, path, status, e);
 }
 
 /* Scores a task, with the files that go with it. */
@@ -206,12 +211,7 @@ static enum status write_task(struct results *out, struct scoring *s, int log_sa
     if (s->task->task.suite->export_answer) s->exported = json_array();
     if (status == OK) status = score_task(s, e);
     if (status == OK && s->exported) status = write_export(out, s, e);
-    if (s->samples && status == OK) {
-        status = close_finished(s->samples, temporary, path, e);
-    } else if (s->samples) {
-        fclose(s->samples);
-        unlink(temporary);
-    }
+    if (s->samples) status = close_unfinished(s->samples, temporary, path, status, e);
     json_decref(s->exported);
     sha256_end_hex(&s->hashes, hash);
     if (log_samples) memcpy(s->result->hash, hash, sizeof hash);
@@ -272,7 +272,7 @@ enum status results_write(const struct results *r, char *path, size_t size, stru
     enum status status = open_unfinished(path, &f, temporary, sizeof temporary, e);
     if (status == OK) {
         fwrite(text.data, 1, text.n, f);
-        status = close_finished(f, temporary, path, e);
+        status = close_unfinished(f, temporary, path, status, e);
     }
     buffer_free(&text);
     return status;

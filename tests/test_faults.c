@@ -176,6 +176,40 @@ static void refuses_full_disk(int w) {
     count_tried("failing calls", tried);
 }
 
+/* Files of the folder that have not got their final name. */
+static int unfinished_in(const char *path) {
+    DIR *d = opendir(path);
+    int n = 0;
+    for (struct dirent *f; d && (f = readdir(d));) n += strstr(f->d_name, ".unfinished") != NULL;
+    if (d) closedir(d);
+    return n;
+}
+
+/* All answers are kept already, so that the calls are those of the samples and the results. */
+Test(faults, evaluation_that_cannot_write_its_results) {
+    static const char line[] =
+        "eval -m model.gguf --tasks gsm8k --num_fewshot 0 --gen_kwargs max_gen_toks=4 -t 1 "
+        "--data . --output_path out --log_samples";
+    static const char *const kinds[] = {"enospc", "term"};
+    static const int codes[] = {2, 128 + 15};
+    static char rows[] = "{\"question\": \"1+1\", \"answer\": \"#### 2\"}\n";
+    char folder[400];
+    long total, calls, tried = 0;
+    if (no_shim()) return;
+    write_all("test.jsonl", (struct bytes){rows, sizeof rows - 1});
+    snprintf(folder, sizeof folder, "%s/out/model.gguf", directory);
+    cr_assert_eq(with_fault(line, "none", 0, &total), 0, "%s", run.err);
+    cr_assert_eq(with_fault(line, "none", 0, &total), 0, "%s", run.err);
+    for (int k = 0; k < 2; k++)
+        for (long at = 1; at <= total; at++) {
+            int code = with_fault(line, kinds[k], at, &calls);
+            tried += code == codes[k];
+            cr_expect(code == 0 || code == codes[k], "%s at %ld: exit %d\n%s", kinds[k], at, code, run.err);
+            cr_expect_eq(unfinished_in(folder), 0, "%s at %ld: files are left", kinds[k], at);
+        }
+    cr_expect_geq(tried, 8, "writing, syncing and renaming each of two files");
+}
+
 static int is_whole(int w, struct bytes now, struct bytes good) {
     char path[600];
     struct records f;
