@@ -9,6 +9,7 @@
 
 #include "bench/child.h"
 #include "bench/report.h"
+#include "data/unfinished.h"
 
 /* A figure's data file, and the style of its blocks as the scripts want it: "ours ours limit", "1 2 1". */
 struct drawing {
@@ -23,14 +24,17 @@ static enum status drawing_open(struct drawing *d, struct error *e) {
     snprintf(d->path, sizeof d->path, "/tmp/lfm2-plot-XXXXXX");
     int fd = mkstemp(d->path);
     d->file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    if (d->file) return OK;
+    if (d->file) {
+        unfinished_add(d->path);
+        return OK;
+    }
     if (fd >= 0) close(fd);
     return fail(e, ERR_IO, "%s: cannot be created", d->path);
 }
 
 static void drawing_close(struct drawing *d) {
     if (d->file) fclose(d->file);
-    unlink(d->path);
+    unlink(d->path), unfinished_done(d->path);
 }
 
 static void append(char *to, size_t size, const char *word) {

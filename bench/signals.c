@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* signals: handlers that call nothing but write, unlink, sigaction, raise and _exit. */
+/* signals: handlers that call nothing but write, unlink, rmdir, sigaction, raise and _exit. */
 #include "bench/signals.h"
 
 #include <signal.h>

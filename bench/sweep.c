@@ -11,6 +11,7 @@
 
 #include "bench/text_ids.h"
 #include "data/convert.h"
+#include "data/unfinished.h"
 #include "optimized/kernels.h"
 
 struct sweep {
@@ -270,6 +271,8 @@ static enum status prepare(struct sweep *s, const struct model *m, struct error 
     }
     snprintf(s->base_path, sizeof s->base_path, "%s/base", s->folder);
     snprintf(s->model_path, sizeof s->model_path, "%s/model.gguf", s->folder);
+    /* Gigabytes, which a program that is told to end must not leave. */
+    unfinished_add(s->folder), unfinished_add(s->base_path), unfinished_add(s->model_path);
     char recipe[128], engine[64];
     s->total = 1;
     for (int i = 0; i < sweep_count(o->recipes); i++)
@@ -283,6 +286,7 @@ static void finish(struct sweep *s) {
     if (s->folder[0]) {
         unlink(s->base_path);
         rmdir(s->folder);
+        unfinished_done(s->base_path), unfinished_done(s->model_path), unfinished_done(s->folder);
     }
     base_close(&s->base);
     quality_free(&s->points);

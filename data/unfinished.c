@@ -37,8 +37,9 @@ void unfinished_done(const char *path) {
 }
 
 void unfinished_remove(void) {
-    for (int i = 0; i < PLACES; i++)
-        if (atomic_load(&places[i].state) == USED) unlink(places[i].path);
+    /* A folder was added before what is in it. */
+    for (int i = PLACES - 1; i >= 0; i--)
+        if (atomic_load(&places[i].state) == USED && unlink(places[i].path)) rmdir(places[i].path);
 }
 
 /* The folder a file is in, so that its new name is on the disk, too. What is not known to be kept there is in

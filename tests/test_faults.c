@@ -210,6 +210,28 @@ Test(faults, evaluation_that_cannot_write_its_results) {
     cr_expect_geq(tried, 8, "writing, syncing and renaming each of two files");
 }
 
+/* A sweep keeps whole models and probabilities for a while; they are nobody's output. */
+Test(faults, a_sweep_that_is_told_to_end) {
+    static const char line[] =
+        "quality -m model.gguf -f text.txt -c 32 --chunks 1 -t 1 --recipes F32,Q8_0 --engine optimized";
+    static char text[1024];
+    char folder[400];
+    long total, calls, tried = 0;
+    if (no_shim()) return;
+    for (size_t i = 0; i < sizeof text; i++) text[i] = (char)('a' + i % 26);
+    write_all("text.txt", (struct bytes){text, sizeof text});
+    snprintf(folder, sizeof folder, "%s/temporary", directory);
+    cr_assert_eq(mkdir(folder, 0777), 0);
+    setenv("TMPDIR", folder, 1);
+    cr_assert_eq(with_fault(line, "none", 0, &total), 0, "%s", run.err);
+    for (long at = 1; at <= total; at = after(at, total), tried++) {
+        cr_expect_eq(with_fault(line, "term", at, &calls), 128 + 15, "at %ld", at);
+        cr_expect_eq(rmdir(folder), 0, "told to end at %ld: files are left", at);
+        mkdir(folder, 0777);
+    }
+    cr_assert_gt(tried, 5);
+}
+
 static int is_whole(int w, struct bytes now, struct bytes good) {
     char path[600];
     struct records f;
