@@ -82,6 +82,7 @@ enum status tools_read(json_t **out, const char *path, struct error *e) {
 void calls_print(const json_t *calls) {
     for (size_t i = 0; i < json_array_size(calls); i++) {
         char *text = json_dumps(json_array_get(calls, i), JSON_COMPACT);
+        if (text) text_clean(text); /* JSON itself escapes some control characters, not all */
         fprintf(stderr, "tool call: %s\n", text ? text : "");
         free(text);
     }

@@ -83,9 +83,12 @@ static void print_shape(FILE *to, const struct gguf_tensor *t) {
 static void print_head(const struct facts *f) {
     const struct model *m = f->m;
     const struct config *c = &m->config;
-    printf("## %s\n\n", c->name[0] ? c->name : m->path);
+    char path[sizeof m->path];
+    snprintf(path, sizeof path, "%s", m->path);
+    text_clean(path); /* somebody else may have named the file */
+    printf("## %s\n\n", c->name[0] ? c->name : path);
     printf("| | |\n|---|---|\n");
-    printf("| file | %s, %.3f GB |\n", m->path, (double)m->file_bytes * 1e-9);
+    printf("| file | %s, %.3f GB |\n", path, (double)m->file_bytes * 1e-9);
     printf("| header sha256 | %s |\n", m->header_sha256);
     printf("| architecture | %s |\n", c->arch);
     printf("| weights | %.4f G, most of them %s, %s |\n", (double)m->n_params * 1e-9, m->recipe,

@@ -46,7 +46,8 @@ static enum status print_text(const struct arguments *a, const struct tokenizer 
     int n = 0;
     enum status status = ids_parse(a->ids, &ids, &n, e);
     if (status == OK) status = tokenizer_decode(t, ids, (size_t)n, a->special ? TOKENS_SPECIAL : 0, &text, e);
-    if (status == OK) fwrite(text.data, 1, text.n, stdout);
+    if (status == OK && text_output(text.data, text.n))
+        status = fail(e, ERR_IO, "standard output: %s", strerror(errno));
     buffer_free(&text), free(ids);
     return status;
 }

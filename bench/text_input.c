@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* text_input: -p, -f or standard input. */
+/* text_input: -p, -f or standard input; and standard output. */
 #include "bench/text_input.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_FILE = 1 << 30 };
 
@@ -26,4 +27,14 @@ enum status text_input(struct buffer *out, const char *prompt, const char *file,
     else
         TRY(file ? buffer_read(out, file, MAX_FILE, e) : read_stdin(out, e));
     return buffer_check(out, e);
+}
+
+int text_output(const char *bytes, size_t n) {
+    struct buffer shown = {0};
+    int terminal = isatty(STDOUT_FILENO);
+    if (terminal) buffer_shown(&shown, bytes, n), bytes = shown.data, n = shown.n;
+    int bad = shown.failed || (n && fwrite(bytes, 1, n, stdout) != n) || fflush(stdout) != 0;
+    if (shown.failed) errno = ENOMEM;
+    buffer_free(&shown);
+    return bad ? -1 : 0;
 }

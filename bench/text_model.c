@@ -11,6 +11,7 @@
 
 #include "bench/clock.h"
 #include "bench/cmd.h"
+#include "bench/text_input.h"
 
 enum { UNSET = INT_MIN, SHOWN_PROMPT = 256 /* tokens; shorter prompts get no progress line */ };
 
@@ -55,7 +56,7 @@ static struct sampler_options sampling(const struct text_options *o, const char 
 static int write_text(void *arg, const char *bytes, size_t n) {
     struct text_model *t = arg;
     progress_end(&t->progress);
-    if (fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0) return 0;
+    if (text_output(bytes, n) == 0) return 0;
     t->write_error = errno;
     return -1;
 }

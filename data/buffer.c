@@ -112,6 +112,18 @@ size_t utf8_encode(uint32_t c, char out[4]) {
     return n;
 }
 
+void buffer_shown(struct buffer *b, const char *text, size_t n) {
+    uint32_t c = 0;
+    for (size_t i = 0, size; i < n; i += size ? size : 1) {
+        size = utf8_decode(text + i, n - i, &c);
+        int control = (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7f && c < 0xa0);
+        if (size && !control)
+            buffer_add(b, text + i, size);
+        else
+            buffer_add(b, "?", 1);
+    }
+}
+
 int utf8_incomplete(const char *text, size_t n) {
     /* What could follow decides nothing but validity, so the two extreme continuations are tried. */
     char low[4], high[4];

@@ -35,6 +35,10 @@ size_t utf8_decode(const char *text, size_t n, uint32_t *code);
 /* Bytes of code's UTF-8 form, written to out. */
 size_t utf8_encode(uint32_t code, char out[4]);
 
+/* Appends text as a terminal may have it: control characters other than line feed and tab, and bytes that are
+ * not UTF-8, become '?'. */
+void buffer_shown(struct buffer *b, const char *text, size_t n);
+
 /* 1: text[0..n), n < 4, is the beginning of a well-formed character that more bytes could complete. */
 int utf8_incomplete(const char *text, size_t n);
 

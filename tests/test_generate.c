@@ -2,13 +2,16 @@
 /* Generating text: what is chosen, what is written, and where it ends. Models are synthetic, so the text is
  * nonsense, but it has a vocabulary and is the same each time. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "bench/cmd.h"
 #include "bench/generate.h"
+#include "bench/text_input.h"
 #include "data/model.h"
 #include "data/synth.h"
 #include "tests/run_command.h"
@@ -412,4 +415,27 @@ Test(generate, chat_answers_one_question_and_ends) {
     cr_assert_eq(CHAT("", "-m", model_path, "--chat-template", "lfm2", "-p", "too long", "-c", "4"), 2);
     read_file(err_path, err, sizeof err);
     cr_assert(strstr(err, "context") && strchr(err, '\n') == err + strlen(err) - 1, "%s", err);
+}
+
+/* What a model says does not drive the terminal; a pipe gets every byte. */
+Test(generate, a_terminal_gets_no_control_characters) {
+    static const char said[] = "a\033[2J\r\n\t\xc2\x9b \xc3\xa9 \xff\177.",
+                      shown[] = "a?[2J?\r\n\t? \xc3\xa9 ??.";
+    char got[2][64] = {"", ""};
+    int ends[2], terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    cr_assert(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0 && pipe(ends) == 0);
+    int slave = open(ptsname(terminal), O_RDWR | O_NOCTTY), kept = dup(STDOUT_FILENO);
+    struct termios mode;
+    cr_assert(slave >= 0 && tcgetattr(slave, &mode) == 0);
+    mode.c_oflag = OPOST | ONLCR; /* tabs stay tabs */
+    cr_assert_eq(tcsetattr(slave, TCSANOW, &mode), 0);
+    fflush(stdout);
+    for (int i = 0; i < 2; i++) {
+        dup2(i ? ends[1] : slave, STDOUT_FILENO);
+        cr_expect_eq(text_output(said, sizeof said - 1), 0);
+        cr_expect_gt(read(i ? ends[0] : terminal, got[i], sizeof got[i] - 1), 0);
+    }
+    dup2(kept, STDOUT_FILENO);
+    cr_expect_str_eq(got[0], shown);
+    cr_expect_str_eq(got[1], said);
 }
