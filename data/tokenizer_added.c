@@ -6,6 +6,9 @@
 
 #include "data/tokenizer_parts.h"
 
+/* Every place of a text is compared with as many bytes as the longest has; real ones have a few dozen. */
+enum { MAX_ADDED = 256 };
+
 static int compare_tokens(const void *a, const void *b, void *t) {
     const struct tokenizer *k = t;
     int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
@@ -22,6 +25,10 @@ static enum status collect(struct tokenizer *t, struct added_set *set, int with_
     for (int32_t id = 0; id < t->n; id++) {
         if (t->tokens[id].kind != TOKEN_ADDED && !(with_special && t->tokens[id].kind == TOKEN_SPECIAL))
             continue;
+        if (t->tokens[id].size > MAX_ADDED)
+            return fail(e, ERR_UNSUPPORTED,
+                        "%s: added token %d is too long (found %zu bytes, expected at most %d)", t->name, id,
+                        t->tokens[id].size, MAX_ADDED);
         set->ids[set->n++] = id;
         set->begins[(unsigned char)*token_bytes(t, id)] = 1;
     }

@@ -114,6 +114,20 @@ Test(tokenizer_files, tables_are_keyed) {
     tokenizer_close(a), tokenizer_close(b);
 }
 
+/* A text is compared with them at every byte. */
+Test(tokenizer_files, added_tokens_have_a_length_limit) {
+    static char text[258];
+    struct vocabulary *v = good();
+    memset(text, 'a', sizeof text - 1);
+    v->tokens[258] = text; /* "python" */
+    expect_refused(v, 0, "added token 258 is too long (found 257 bytes, expected at most 256)");
+    struct error e = {0};
+    struct tokenizer *t;
+    text[256] = 0;
+    cr_expect_eq(read_back(v, 0, &t, &e), OK, "%s", e.text);
+    tokenizer_close(t);
+}
+
 Test(tokenizer_files, whole_words_of_llama3) { /* whose tokenizer.json has ignore_merges true */
     struct error e = {0};
     struct tokenizer *t;
