@@ -9,7 +9,7 @@
 
 #include "data/mapped.h"
 
-enum { TIMES = 32, MORE = 1 << 20 };
+enum { TIMES = 48, MORE = 1 << 20 };
 
 static _Thread_local size_t left = SIZE_MAX;
 static _Thread_local int spent;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* json: text from strangers, parsed with jansson within a quota of memory: "{},{},{}" becomes eighty times as
- * many bytes in memory, and no file that is used more than twenty-five. Also small files, mapped and parsed.
- */
+ * many bytes in memory, and real files at most fifteen, rows of small numbers some forty. Also small files,
+ * mapped and parsed. */
 #ifndef DATA_JSON_H
 #define DATA_JSON_H
 
@@ -11,7 +11,7 @@
 
 #include "data/status.h"
 
-/* Between begin and end this thread's values take at most 32 times n bytes and 1 MiB, all together. What
+/* Between begin and end this thread's values take at most 48 times n bytes and 1 MiB, all together. What
  * would take more fails like an allocation. Not to be nested. */
 void json_quota_begin(size_t n);
 int json_quota_end(void); /* 1: it did not suffice */

@@ -6,14 +6,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "data/json.h"
-#include "data/mapped.h"
 
 enum status samples_read(const char *path,
                          enum status (*line)(void *arg, const json_t *object, int number, struct error *e),
                          void *arg, struct error *e) {
-    TRY(regular_file(path, e)); /* a device may have one line without end */
+    struct stat st;
+    if (stat(path, &st)) return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)) /* a device may have one line without end */
+        return fail(e, ERR_IO, "%s: not a regular file", path);
     FILE *f = fopen(path, "r");
     if (!f) return fail(e, ERR_IO, "%s: cannot open: %s", path, strerror(errno));
     char *text = NULL;

@@ -5,6 +5,9 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench/cmd.h"
 #include "tests/folder.h"
@@ -98,6 +101,24 @@ Test(eval_score, one_altered_letter_of_a_chats_prompt_hash_is_found) {
     cr_assert(write_file(path, whole.data, whole.n));
     cr_expect_eq(score(0, path, 1, NULL, &text), 1);
     cr_expect(strstr(text.data, "0 metrics, 1 prompts, 0 documents"), "%s", text.data);
+    buffer_free(&whole);
+    buffer_free(&text);
+}
+
+/* From a pipe as well, as of `zcat`; a device may have one line without end. */
+Test(eval_score, samples_come_from_files_and_pipes) {
+    struct buffer whole = {0}, text = {0};
+    const char *pipe = in("samples_gsm_plus_mini_x.jsonl"), *device = in("samples_gsm_plus_mini_y.jsonl");
+    cr_assert(read_text(samples(2), &whole));
+    cr_assert_eq(mkfifo(pipe, 0600), 0);
+    pid_t writer = fork();
+    if (writer == 0) _exit(!write_file(pipe, whole.data, whole.n));
+    cr_expect_eq(score(2, pipe, 0, NULL, &text), 0, "%s", text.data);
+    cr_expect(strstr(text.data, "60 rows"), "%s", text.data);
+    waitpid(writer, NULL, 0);
+    cr_assert_eq(symlink("/dev/zero", device), 0);
+    cr_expect_eq(score(2, device, 0, NULL, &text), 2);
+    cr_expect(strstr(text.data, "not a regular file"), "%s", text.data);
     buffer_free(&whole);
     buffer_free(&text);
 }

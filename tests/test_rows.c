@@ -109,6 +109,15 @@ Test(rows, refuses_what_would_take_memory_out_of_proportion) {
         cr_expect(strstr(e.text, "too much memory"), "%s", e.text);
         rows_free(&r);
     }
+    static const char *const rows[][2] = {
+        {"f.csv", "1,2,3\n"}, {"f.tsv", "7*8\t56\n"}, {"f.jsonl", "{\"a\":1}\n"}};
+    for (int k = 0; k < 3; k++) {
+        size_t row = strlen(rows[k][1]), n = N / row * row;
+        for (size_t i = 0; i < n; i++) text[i] = rows[k][1][i % row];
+        struct rows r = parse(rows[k][0], text, n);
+        cr_expect_eq(r.n, n / row, "the smallest rows that are of use");
+        rows_free(&r);
+    }
     struct rows small = parse("f.json", "[{},{},{}]", 10);
     cr_expect_eq(small.n, 3, "the quota is that of one file");
     rows_free(&small);
