@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/buffer.h"
+
 enum status(fail)(struct error *e, enum status code, const char *fmt, ...) {
     if (!e) return code;
     e->code = code;
@@ -17,34 +19,13 @@ enum status(fail)(struct error *e, enum status code, const char *fmt, ...) {
     return code;
 }
 
-/* Bytes of the well-formed UTF-8 sequence at p, with its code point; 0 if there is none (overlong forms,
- * surrogates and a sequence cut short by the end of the text included). */
-static int utf8_sequence(const unsigned char *p, unsigned *code) {
-    static const unsigned smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    int n = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
-    if (n < 2) {
-        *code = p[0];
-        return n;
-    }
-    *code = p[0] & (0xffu >> (n + 1));
-    for (int i = 1; i < n; i++) {
-        if (p[i] >> 6 != 2) return 0;
-        *code = *code << 6 | (p[i] & 0x3fu);
-    }
-    return *code < smallest[n] || *code > 0x10ffff || *code >> 11 == 0x1b ? 0 : n;
-}
-
 void text_clean(char *text) {
-    for (unsigned char *p = (unsigned char *)text; *p;) {
-        unsigned code;
-        int n = utf8_sequence(p, &code);
+    for (size_t left = strlen(text), n; left > 0; text += n, left -= n) {
+        uint32_t code = 0;
+        size_t size = utf8_decode(text, left, &code);
         /* C0 and C1 controls drive terminals: an escape sequence in a tensor name must not. */
-        int control = n && (code < 0x20 || (code >= 0x7f && code < 0xa0));
-        if (n && !control) {
-            p += n;
-            continue;
-        }
-        for (int i = 0; i < (n ? n : 1); i++) p[i] = '?';
-        p += n ? n : 1;
+        int control = code < 0x20 || (code >= 0x7f && code < 0xa0);
+        n = size ? size : 1;
+        if (!size || control) memset(text, '?', n);
     }
 }

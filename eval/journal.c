@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "data/mapped.h"
 #include "eval/pyjson.h"
 
 enum { SUM = 8 }; /* hexadecimal digits of a line's CRC-32, then a space */
@@ -33,13 +33,6 @@ static enum status read_all(int fd, const char *path, struct buffer *out, struct
         buffer_add(out, piece, (size_t)n);
         at += n;
     }
-}
-
-/* A device would be read without end. */
-static enum status check_kind(int fd, const char *path, struct error *e) {
-    struct stat st;
-    if (fstat(fd, &st)) return io_error(path, "read", e);
-    return S_ISREG(st.st_mode) ? OK : fail(e, ERR_IO, "%s: not a regular file", path);
 }
 
 /* The object of a line without its newline; NULL when it is damaged. */
@@ -119,7 +112,7 @@ enum status journal_open(struct journal *j, const char *path, json_t **header, d
         return fail(e, ERR_ARG, "%.80s...: the path is too long", path);
     j->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (j->fd < 0) return io_error(path, "open", e);
-    enum status status = check_kind(j->fd, path, e);
+    enum status status = regular_file(path, e); /* a device would be read without end */
     if (status == OK && flock(j->fd, LOCK_EX | LOCK_NB))
         status = errno == EWOULDBLOCK ? fail(e, ERR_IO, "%s: another run is writing to it", path)
                                       : io_error(path, "lock", e);
@@ -130,12 +123,12 @@ enum status journal_open(struct journal *j, const char *path, json_t **header, d
 
 enum status journal_read(const char *path, json_t **header, differs_fn *differs, journal_line_fn *line,
                          void *arg, struct error *e) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    TRY(regular_file(path, e));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return io_error(path, "open", e);
     struct buffer all = {0};
     size_t good;
-    enum status status = check_kind(fd, path, e);
-    if (status == OK) status = read_all(fd, path, &all, e);
+    enum status status = read_all(fd, path, &all, e);
     if (status == OK) status = take(path, &all, &good, header, differs, line, arg, e);
     buffer_free(&all);
     close(fd);

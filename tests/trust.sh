@@ -31,7 +31,7 @@ table_of_fuzzers() {
     awk -F, '
         function span(seconds) { return seconds < 600 ? sprintf("%.1f s", seconds) : sprintf("%.2f h", seconds / 3600) }
         BEGIN {
-            split("gguf folder safetensors lora vocabulary imatrix base packed tokenizer chat rows extract", order, " ")
+            fuzzers = split("gguf folder safetensors lora vocabulary imatrix base packed tokenizer chat rows extract", order, " ")
             what["gguf"] = "GGUF: models and vocabularies"; what["safetensors"] = "safetensors"; what["folder"] = "config.json and the weights beside it"
             what["lora"] = "adapters: adapter_config.json and safetensors"
             what["vocabulary"] = "tokenizer.json, tokenizer_config.json, merges.txt"
@@ -44,7 +44,7 @@ table_of_fuzzers() {
         }
         NR > 1 { cpu[$1] += $3; n[$1] += $4; edges[$1] = $5 > edges[$1] ? $5 : edges[$1]; bad[$1] += $7 }
         END {
-            for (i = 1; i <= 12; i++) {
+            for (i = 1; i <= fuzzers; i++) {
                 f = order[i]
                 printf "| %s | %s | %s | %d | %d | %d |\n", f, what[f], span(cpu[f]), n[f], edges[f], bad[f]
                 seconds += cpu[f]; all += n[f]; found += bad[f]
