@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench/report.h"
+#include "data/mapped.h"
 
 enum { MAX_ENGINES = 8, PROTOCOL = 4, PUBLISHED_FIELDS = 9 };
 
@@ -266,6 +267,7 @@ static enum status read_published(struct rows *out, const struct table *t, const
                                   struct error *e) {
     char line[1024];
     int number = 0, heading = 1;
+    TRY(regular_file(path, e));
     FILE *f = fopen(path, "re");
     if (!f) return fail(e, ERR_IO, "%s: cannot be opened: %s", path, strerror(errno));
     enum status st = OK;

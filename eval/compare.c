@@ -9,8 +9,11 @@
 #include <sys/stat.h>
 
 #include "data/buffer.h"
+#include "data/json.h"
 #include "eval/aggregate.h"
 #include "eval/samples_read.h"
+
+enum { MAX_RESULTS = 256 << 20 /* bytes */ };
 
 /* One metric of one document under one filter. */
 struct point {
@@ -45,9 +48,10 @@ static void side_free(struct side *s) {
 static struct side *finding; /* nftw has no argument */
 
 static int found(const char *path, const struct stat *info, int type, struct FTW *walk) {
-    (void)info, (void)walk;
+    (void)walk;
     char task[128], date[64], old_task[128], old_date[64];
-    if (type != FTW_F || !samples_task(path, task, date)) return 0;
+    /* nftw calls everything a file that is no folder: a FIFO would be waited for. */
+    if (type != FTW_F || !S_ISREG(info->st_mode) || !samples_task(path, task, date)) return 0;
     const char *old = json_string_value(json_object_get(finding->files, task));
     if (old && samples_task(old, old_task, old_date) && strcmp(old_date, date) >= 0) return 0;
     return json_object_set_new(finding->files, task, json_string(path)) ? -1 : 0;
@@ -261,7 +265,8 @@ static void side_label(const struct side *s, char *out, size_t size) {
         if (!samples_task(samples, name, date)) continue;
         snprintf(file, sizeof file, "%.*s/results_%s.json", end ? (int)(end - samples) : 1,
                  end ? samples : ".", date);
-        json_t *results = json_load_file(file, 0, NULL);
+        json_t *results;
+        (void)json_open(&results, file, MAX_RESULTS, NULL); /* without it the name has to do */
         const char *args =
             json_string_value(json_object_get(json_object_get(results, "config"), "model_args"));
         if (args && sscanf(args, "pretrained=%63[^,],engine=%31[^,]", model, engine) >= 1)

@@ -178,3 +178,10 @@ Test(rows, finds_packed_files_and_members_of_archives) {
     snprintf(command, sizeof command, "rm -r %s", dir);
     cr_assert_eq(system(command), 0);
 }
+
+Test(rows, devices_and_pipes_are_refused) {
+    struct rows r = {0};
+    struct error e = {0};
+    cr_assert_eq(rows_read(&r, "/dev/null", &e), ERR_IO);
+    cr_assert_not_null(strstr(e.text, "/dev/null: not a regular file"), "%s", e.text);
+}

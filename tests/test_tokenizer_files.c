@@ -368,10 +368,17 @@ Test(tokenizer_folders, files) {
     expect_open_error(folder, "not JSON");
     snprintf(path, sizeof path, "%s/tokenizer.json", folder);
     cr_assert_eq(unlink(path), 0);
+    cr_assert_eq(symlink("/dev/null", path), 0); /* a FIFO would be waited for */
+    expect_open_error(folder, "tokenizer.json: not a regular file");
+    cr_assert_eq(unlink(path), 0);
     put_json("vocab.json", fixture("qwen2/vocab.json"));
     expect_open_error(folder, "expected Qwen2Tokenizer");
     put_json("tokenizer_config.json", fixture("qwen2/tokenizer_config.json"));
     expect_open_error(folder, "merges.txt: No such file");
+    snprintf(path, sizeof path, "%s/merges.txt", folder);
+    cr_assert_eq(symlink("/dev/null", path), 0);
+    expect_open_error(folder, "merges.txt: not a regular file");
+    cr_assert_eq(unlink(path), 0);
     put_text("merges.txt", "#version: 0.2\nnospace\n");
     expect_open_error(folder, "merge 0: found 'nospace'");
     put_text("merges.txt", "");
@@ -396,6 +403,11 @@ Test(tokenizer_folders, chat_templates) {
         cr_expect_str_eq(tokenizer_chat_template(t), "from config");
         tokenizer_close(t);
     }
+    char path[512];
+    snprintf(path, sizeof path, "%s/chat_template.jinja", folder);
+    cr_assert_eq(symlink("/dev/null", path), 0);
+    expect_open_error(folder, "chat_template.jinja: not a regular file");
+    cr_assert_eq(unlink(path), 0);
     put_text("chat_template.jinja", "from file");
     cr_assert_eq(tokenizer_open(&t, folder, &e), OK, "%s", e.text);
     cr_expect_str_eq(tokenizer_chat_template(t), "from file");
