@@ -113,13 +113,16 @@ static enum status compare_scores(struct rescoring *r, int number, const json_t 
                     filter ? filter : "");
     struct response *responses = responses_of(t, line, &n);
     struct score scores[TASK_MAX_FILTERS] = {0};
+    struct error why = {0};
     if (!responses)
         return fail(e, ERR_FORMAT, "%s: line %d: resps is not what a %s task has", r->path, number,
                     t->kind == ITEM_CHOICES ? "multiple_choice" : "generate_until");
+    if (!t->suite->score)
+        fail(&why, ERR_UNSUPPORTED, "task %s is only exported, not scored", t->name);
+    else
+        t->suite->score(t, json_object_get(line, "doc"), target ? target : "", responses, n, scores, &why);
     enum status status =
-        t->suite->score
-            ? t->suite->score(t, json_object_get(line, "doc"), target ? target : "", responses, n, scores, e)
-            : fail(e, ERR_UNSUPPORTED, "%s: task %s is only exported, not scored", r->path, t->name);
+        why.code == OK ? OK : fail(e, why.code, "%s: line %d: %s", r->path, number, why.text);
     if (status == OK) {
         json_t *ours = sample_filtered(t->kind, responses, n, &scores[f]);
         const json_t *found = json_object_get(line, "filtered_resps");

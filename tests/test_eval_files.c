@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bench/cmd.h"
 #include "data/buffer.h"
@@ -100,7 +101,73 @@ Test(eval_files, other_questions_are_not_compared) {
     expect(cmd_eval, words, 2, "err", "b.jsonl: has no lines");
 }
 
+/* A folder may come from anybody, and with it pipes that nobody writes to. */
+Test(eval_files, comparison_waits_for_no_pipe, .timeout = 60) {
+    for (int i = 0; i < 2; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "%c", 'a' + i);
+        cr_assert_eq(mkdir(in(name), 0700), 0);
+        snprintf(name, sizeof name, "%c/samples_t_2023-11-14T22-13-20.jsonl", 'a' + i);
+        write_samples(in(name), "T0", "p");
+        snprintf(name, sizeof name, "%c/results_2023-11-14T22-13-20.json", 'a' + i);
+        cr_assert_eq(mkfifo(in(name), 0600), 0);
+        snprintf(name, sizeof name, "%c/samples_u_2023-11-14T22-13-20.jsonl", 'a' + i);
+        cr_assert_eq(mkfifo(in(name), 0600), 0);
+    }
+    const char *words[] = {"--compare", in("a"), in("b"), NULL};
+    expect(cmd_eval, words, 0, "out", "t,none,acc");
+}
+
 /* ---- lfm2 score ---- */
+
+Test(eval_files, a_document_that_cannot_be_scored_is_named_by_file_and_line) {
+    static const char line[] = "{\"doc_id\": 0, \"filter\": \"none\", \"resps\": [[\"x\"]], \"doc\": "
+                               "{\"instruction_id_list\": [\"no:such\"], \"kwargs\": [{}]}}\n";
+    const char *path = in("samples_ifeval_2023-11-14T22-13-20.jsonl"), *words[] = {path, NULL};
+    cr_assert(write_file(path, line, sizeof line - 1));
+    expect(cmd_score, words, 2, "err", "20.jsonl: line 1: the document: ");
+}
+
+/* JSON within texts has the quota too: "{},{},{}" takes eighty times its size. */
+static void add_braces(struct buffer *to) {
+    for (int i = 0; i < 100000; i++) buffer_text(to, "{},");
+    buffer_text(to, "{}]");
+}
+
+Test(eval_files, json_within_texts_has_its_quota) {
+    struct buffer answer = {0}, rows = {0};
+    struct task t;
+    struct task_data *data;
+    struct error e = {0};
+    struct score s = {0};
+    buffer_text(&answer, "[");
+    add_braces(&answer);
+    struct response r = {.text = answer.data, .n = answer.n};
+    json_t *doc =
+        json_pack("{s:[s],s:[{}]}", "instruction_id_list", "detectable_format:json_format", "kwargs");
+    cr_assert(task_named("ifeval", &t));
+    cr_assert_eq(t.suite->score(&t, doc, "", &r, 1, &s, &e), OK, "%s", e.text);
+    cr_expect(json_is_false(json_object_get(s.metrics, "prompt_level_strict_acc")));
+    json_decref(doc), json_decref(s.metrics), json_decref(s.filtered);
+    buffer_free(&answer);
+
+    buffer_text(&rows, "turns,responses,turn_1_prompt,turn_1_instruction_id_list,turn_1_kwargs,turn_2_prompt,"
+                       "turn_2_instruction_id_list,turn_2_kwargs,turn_3_prompt,turn_3_instruction_id_list,"
+                       "turn_3_kwargs,key,turn_index,language\n"
+                       ",,\"{\"\"content\"\": \"\"Hi.\"\"}\",\"[\"\"punctuation:no_comma\"\"]\","
+                       "\"[\"\"{\\\"\"x\\\"\": [");
+    add_braces(&rows);
+    buffer_text(&rows, "}\"\"]\",None,,,None,,,one,0,English\n");
+    cr_assert(write_file(in("multiIF_20241018.csv"), rows.data, rows.n));
+    buffer_free(&rows);
+    struct task_options o = {.num_fewshot = -1, .apply_chat_template = 1};
+    struct item item = {0};
+    cr_assert(task_named("multi_if_en", &t));
+    cr_assert_eq(t.suite->load(&data, &t, folder, &o, &e), OK, "%s", e.text);
+    cr_expect_eq(t.suite->build(data, 0, &item, &e), ERR_FORMAT);
+    item_free(&item);
+    t.suite->unload(data);
+}
 
 #define SAMPLES "run/tiny/samples_gsm8k_2023-11-14T22-13-20.jsonl"
 

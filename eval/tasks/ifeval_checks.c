@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "data/json.h"
 #include "eval/extract.h"
 #include "eval/tasks/ifeval_text.h"
 
@@ -246,14 +247,15 @@ static struct pystr without_prefix(struct pystr a, const char *prefix) {
 }
 
 /* json.loads would take it; of what Python takes, jansson refuses NaN, Infinity, lone surrogates and whole
- * numbers beyond 64 bits. */
+ * numbers beyond 64 bits, and the quota what takes much more memory than text. */
 static int json_format(struct check *c) {
     struct pystr a = pystr_strip(c->a);
     static const char *const prefixes[] = {"```json", "```Json", "```JSON", "```"};
     for (int i = 0; i < 4; i++) a = without_prefix(a, prefixes[i]);
     if (pystr_ends(a, "```")) a.n -= 3;
     a = pystr_strip(a);
-    json_t *value = json_loadb(a.s, a.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    json_error_t ignored;
+    json_t *value = json_parse(a.s, a.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &ignored);
     json_decref(value);
     return value != NULL;
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/json.h"
+
 enum { TURNS = 3, PER_TURN = 4 };
 
 /* Where the first row, which names the columns, has what. */
@@ -43,10 +45,11 @@ static void read_names(const json_t *row, struct columns *c, const char **fault)
 }
 
 /* A cell's JSON; NULL when it is none. */
-static json_t *cell(const json_t *row, size_t at, int flags) {
+static json_t *cell(const json_t *row, size_t at, size_t flags) {
     const json_t *text = json_array_get(row, at);
-    return json_loadb(json_string_length(text) ? json_string_value(text) : "", json_string_length(text),
-                      flags | JSON_ALLOW_NUL, NULL);
+    json_error_t ignored;
+    return json_parse(json_string_length(text) ? json_string_value(text) : "", json_string_length(text),
+                      flags | JSON_ALLOW_NUL, &ignored);
 }
 
 /* {"prompt", "instruction_id_list", "kwargs"}; NULL: the turn is malformed. */
@@ -56,7 +59,8 @@ static json_t *read_turn(const json_t *row, const struct columns *c, int turn) {
     size_t i;
     json_array_foreach(packed, i, one) {
         const char *text = json_string_value(one);
-        json_array_append_new(kwargs, text ? json_loads(text, JSON_ALLOW_NUL, NULL) : NULL);
+        json_error_t ignored;
+        json_array_append_new(kwargs, text ? json_parse(text, strlen(text), JSON_ALLOW_NUL, &ignored) : NULL);
     }
     json_t *prompt = json_object_get(message, "content");
     if (json_is_string(prompt) && !ifeval_list_fault(ids, kwargs))
