@@ -26,6 +26,12 @@ static enum status number(const json_t *o, const char *key, double lo, double hi
     return OK;
 }
 
+static enum status whole(const json_t *o, const char *key, double lo, double hi, double *out,
+                         struct error *e) {
+    TRY(number(o, key, lo, hi, out, e));
+    return *out == floor(*out) ? OK : fail(e, ERR_ARG, "gen_kwargs: %s is not a whole number", key);
+}
+
 static enum status read_until(struct gen_options *out, const json_t *until, struct error *e) {
     size_t n = json_is_array(until) ? json_array_size(until) : 1;
     if (!until || json_is_null(until)) return OK;
@@ -44,7 +50,7 @@ static enum status read_length(struct gen_options *out, const json_t *o, struct 
     static const char *const names[] = {"max_gen_toks", "max_new_tokens", "max_tokens",
                                         "max_completion_tokens"};
     double n = 256;
-    for (size_t i = sizeof names / sizeof *names; i-- > 0;) TRY(number(o, names[i], 1, 1e6, &n, e));
+    for (size_t i = sizeof names / sizeof *names; i-- > 0;) TRY(whole(o, names[i], 1, 1e6, &n, e));
     out->max_gen_toks = (int)n;
     return OK;
 }
@@ -53,7 +59,9 @@ enum status gen_options_read(struct gen_options *out, const json_t *o, const str
                              struct error *e) {
     *out = (struct gen_options){.sampling = sampler_greedy()};
     const json_t *sample = json_object_get(o, "do_sample"), *t = json_object_get(o, "temperature");
-    double top_k = 0, temperature = 0;
+    double temperature = 0;
+    if (sample && !json_is_null(sample) && !json_is_boolean(sample))
+        return fail(e, ERR_ARG, "gen_kwargs: do_sample is not true or false");
     TRY(read_until(out, json_object_get(o, "until"), e));
     TRY(read_length(out, o, e));
     TRY(number(o, "temperature", 0, 100, &temperature, e));
@@ -61,13 +69,13 @@ enum status gen_options_read(struct gen_options *out, const json_t *o, const str
     struct sampler_options *s = &out->sampling;
     if (sampled && !t) *s = *defaults;
     if (t) s->temperature = sampled ? temperature : 0;
-    if (sampled) {
-        top_k = s->top_k;
-        TRY(number(o, "top_k", 0, 1e6, &top_k, e));
-        TRY(number(o, "top_p", 0, 1, &s->top_p, e));
-        TRY(number(o, "min_p", 0, 1, &s->min_p, e));
-        s->top_k = (int)top_k;
-    }
+    struct sampler_options asked = *s; /* looked at even where greedy choice has no use for it */
+    double top_k = s->top_k;
+    TRY(whole(o, "top_k", 0, 1e6, &top_k, e));
+    TRY(number(o, "top_p", 0, 1, &asked.top_p, e));
+    TRY(number(o, "min_p", 0, 1, &asked.min_p, e));
+    asked.top_k = (int)top_k;
+    if (sampled) *s = asked;
     TRY(number(o, "repetition_penalty", 0.01, 100, &s->repeat_penalty, e));
     if (s->repeat_penalty != 1) s->repeat_last_n = -1;
     return OK;

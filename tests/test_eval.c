@@ -179,6 +179,14 @@ static const struct {
      "no setting 'temprature'"},
     {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--gen_kwargs", "temperature=hot"},
      "temperature is not a number"},
+#define GEN_KWARGS(text) "-m", "data/tiny", "--tasks", "gsm8k", "--data", "data/tiny", "--gen_kwargs", text
+    {{GEN_KWARGS("max_gen_toks=1.5")}, "max_gen_toks is not a whole number"},
+    {{GEN_KWARGS("do_sample=maybe")}, "do_sample is not true or false"},
+    {{GEN_KWARGS("do_sample=1")}, "do_sample is not true or false"},
+    {{GEN_KWARGS("top_k=1.5,temperature=1")}, "top_k is not a whole number"},
+    {{GEN_KWARGS("top_k=-5")}, "top_k is not a number from 0"}, /* greedy: it would change nothing */
+    {{GEN_KWARGS("top_p=nan")}, "top_p is not a number"},
+    {{GEN_KWARGS("min_p=2")}, "min_p is not a number from 0 to 1"},
     {{"--compare", "x"}, "--compare takes two"},
     {{"--compare", "/nonexistent", "/nonexistent"}, "no such file or folder"},
     {{"-m", "data/tiny", "--tasks", "gsm8k", "--data", "/nonexistent"}, "/nonexistent"},
