@@ -50,6 +50,9 @@ static enum status read_entry(const struct imatrix *m, struct imatrix_entry *x,
     for (int64_t p = 0; p < planes; p++) {
         float count;
         memcpy(&count, (const char *)counts->data + (size_t)p * sizeof count, sizeof count);
+        if (!isfinite(count))
+            return fail(e, ERR_FORMAT, "%s: %s: count %" PRId64 " is no number (found %g)", m->path, x->name,
+                        p, (double)count);
         count = roundf(count);
         for (int64_t i = p * x->cols; i < (p + 1) * x->cols; i++)
             x->values[i] = count > 0 ? x->values[i] / count : 1;

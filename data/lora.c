@@ -104,11 +104,17 @@ static const struct safetensors_tensor *find(struct opening *o, const char *modu
     return NULL;
 }
 
-static float *as_f32(const struct safetensors_tensor *t) {
+/* A NaN that went on would be called a fault of the model. */
+static enum status as_f32(float **out, const struct opening *o, const struct safetensors_tensor *t) {
     int64_t n = (int64_t)(t->bytes / (uint64_t)type_info(t->type)->bytes);
-    float *x = malloc((size_t)n * sizeof *x);
-    if (x) dequantize_row(t->type, t->data, x, n);
-    return x;
+    float *x = *out = malloc((size_t)n * sizeof *x);
+    if (!x) return fail(o->e, ERR_MEMORY, "%s: out of memory", o->l->path);
+    dequantize_row(t->type, t->data, x, n);
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return fail(o->e, ERR_FORMAT, "%s: tensor %s: value %" PRId64 " is not finite (found %g)",
+                        o->l->path, t->name, i, (double)x[i]);
+    return OK;
 }
 
 static enum status add_pair(struct opening *o, uint64_t tensor, int64_t first_row, int64_t rows,
@@ -138,9 +144,8 @@ static enum status add_pair(struct opening *o, uint64_t tensor, int64_t first_ro
     p->cols = cols;
     p->r = r;
     p->scale = o->factor * (float)(o->l->alpha / (o->l->rank_stabilised ? sqrt((double)r) : (double)r));
-    p->a = as_f32(a);
-    p->b = as_f32(b);
-    return p->a && p->b ? OK : fail(o->e, ERR_MEMORY, "%s: out of memory", o->l->path);
+    TRY(as_f32(&p->a, o, a));
+    return as_f32(&p->b, o, b);
 }
 
 /* The module is the tensor's name in a folder without ".weight". */

@@ -276,7 +276,8 @@ Test(imatrix, files_that_lie_are_refused) {
     write_matrix(name, 8, 3, 1, 1, 1), expect_refused("sums that do not fit", "8 sums for 3 counts");
     write_matrix(name, 8, 1, -1, 1, 1), expect_refused("negative squares", "no mean square");
     write_matrix(name, 8, 1, NAN, 1, 1), expect_refused("NaN", "no mean square");
-    write_matrix(name, 8, 1, 1, NAN, 1); /* no tokens counted */
+    write_matrix(name, 8, 1, 1, NAN, 1), expect_refused("count NaN", "count 0 is no number");
+    write_matrix(name, 8, 1, 1, INFINITY, 1), expect_refused("count infinite", "count 0 is no number");
     write_matrix("blk.0.other", 8, 1, 1, 1, 0), expect_refused("a model", "in_sum2");
     static const struct {
         const char *what;

@@ -46,7 +46,10 @@ static const struct module qwen_modules[] = {
 };
 enum { RANK = 3 };
 
+static int broken; /* one value of the next adapter is a NaN */
+
 static float value_of(int module, int which, int i) {
+    if (broken && which == 1 && i == 5) return NAN;
     return (float)((module * 131 + which * 71 + i * 37) % 41 - 20) / 64.0f;
 }
 
@@ -294,6 +297,12 @@ Test(lora, what_is_not_done_is_refused, .init = make_directories, .fini = remove
     }
     struct error e = {0};
     struct model *m;
+    broken = 1;
+    write_adapter(moe_modules, 1, CONFIG "}", "");
+    cr_expect_eq(model_open_lora(&m, in_directory("m.gguf"), in_directory("lora"), &e), ERR_FORMAT);
+    cr_expect(strstr(e.text, "adapter_model.safetensors") && strstr(e.text, "value 5 is not finite"), "%s",
+              e.text);
+    broken = 0;
     write_adapter(moe_modules, 0, CONFIG "}", "");
     cr_expect_eq(model_open_lora(&m, in_directory("m.gguf"), in_directory("lora"), &e), ERR_SHAPE);
     cr_expect(strstr(e.text, "no tensors"), "%s", e.text);
