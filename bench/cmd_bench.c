@@ -20,6 +20,7 @@
 
 enum {
     UNSET = INT_MIN,
+    MAX_DELAY = 3600, /* usleep counts microseconds in 32 bits */
     MAX_MODELS = 16,
     MAX_ENGINES = 2,
     MAX_CACHES = 2,
@@ -180,6 +181,8 @@ static enum status read_options(struct bench_command *c, struct error *e) {
     if (c->repetitions < 1) return fail(e, ERR_ARG, "bench: -r %d: expected at least 1", c->repetitions);
     if (c->max_seconds == 0 && c->preset) c->max_seconds = c->preset->max_seconds;
     if (c->max_seconds < 0 || c->delay < 0) return fail(e, ERR_ARG, "bench: times cannot be negative");
+    if (c->delay > MAX_DELAY)
+        return fail(e, ERR_ARG, "bench: --delay %g: expected at most %d seconds", c->delay, MAX_DELAY);
     for (const char *list = c->engines; next_word(&list, word, sizeof word);) {
         const struct engine *engine = engine_by_name(word);
         if (!engine || c->n_engines == MAX_ENGINES)
@@ -206,6 +209,8 @@ static enum status read_options(struct bench_command *c, struct error *e) {
         TRY(peer_open(&c->peer_list[c->n_peers], word, e));
         c->n_peers++;
     }
+    if (c->peers && c->n_peers == (c->against != NULL))
+        return fail(e, ERR_ARG, "bench: --peer names no program");
     return OK;
 }
 
@@ -414,6 +419,14 @@ static enum status store(struct bench_command *c, struct error *e) {
     return st;
 }
 
+/* What was measured is printed and kept all the same. */
+static enum status check_peers(const struct bench_command *c, struct error *e) {
+    for (int i = 0; i < c->n_peers; i++)
+        if (c->peer_list[i].failures && !c->peer_list[i].successes)
+            return fail(e, ERR_FORMAT, "%s: ran none of the tests", c->peer_list[i].path);
+    return OK;
+}
+
 static enum status run(struct bench_command *c, struct error *e) {
     char warnings[512];
     TRY(read_options(c, e));
@@ -428,7 +441,8 @@ static enum status run(struct bench_command *c, struct error *e) {
     progress_end(&c->progress);
     TRY(compare_all(c, e));
     TRY(print_all(c, e));
-    return c->record || c->names.save ? store(c, e) : OK;
+    if (c->record || c->names.save) TRY(store(c, e));
+    return check_peers(c, e);
 }
 
 /* 1 when a repetition's logits differed from another's: then the times are not of one computation. */

@@ -36,6 +36,7 @@ static enum status open_sources(struct report_source *sources, int *n, const str
             *n += st == OK;
             s += len + (s[len] == ',');
         }
+        if (*n == 0 && st == OK) st = fail(e, ERR_ARG, "report: --record names no file");
         return st;
     }
     if (snprintf(path, sizeof path, "%s/*.h5", a->folder) >= (int)sizeof path ||

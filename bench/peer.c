@@ -87,10 +87,15 @@ enum status peer_run(struct peer *p, const char *model, const struct bench_test 
     if (both) argv[k++] = gp ? "-gp" : "-pg", argv[k++] = pair;
     if (t->n_depth && !gp) argv[k++] = "-d", argv[k++] = depth;
     if (p->no_warmup && p->can_skip) argv[k++] = "--no-warmup";
-    TRY(child_run(&c, (char **)argv, e));
-    enum status st =
-        c.exit_code ? fail(e, ERR_IO, "%s: exit code %d on %s: %s", p->path, c.exit_code, model, c.last_line)
-                    : peer_parse(p, c.out, ns, e);
+    enum status st = child_run(&c, (char **)argv, e);
+    if (st == OK)
+        st = c.exit_code
+                 ? fail(e, ERR_IO, "%s: exit code %d on %s: %s", p->path, c.exit_code, model, c.last_line)
+                 : peer_parse(p, c.out, ns, e);
     free(c.out);
+    if (st == OK)
+        p->successes++;
+    else
+        p->failures++;
     return st;
 }

@@ -19,6 +19,7 @@ struct peer {
     int is_lfm2;   /* its llama-bench is `PATH bench` */
     int can_skip;  /* understands --no-warmup */
     int no_warmup; /* the caller's wish: without the untimed run of the whole prompt before, where it can */
+    int successes, failures; /* of peer_run; a test that it does not have is neither */
 };
 
 /* Asks the binary for its --help. */

@@ -109,6 +109,8 @@ static const struct {
     {"bench -m missing.gguf", "missing.gguf"},
     {"bench -m text.gguf", "text.gguf"},
     {"bench --wrong", "--wrong"},
+    {"bench -m text.gguf --delay 1e20", "--delay"},
+    {"bench -m text.gguf --peer=", "--peer names no program"},
     {"convert text.gguf -o -", "found '-'"},
     {"quantize text.gguf - q4_0", "found '-'"},
     {"pack -m text.gguf -o -", "found '-'"},
@@ -123,6 +125,7 @@ static const struct {
     {"limits --wrong", "--wrong"},
     {"limits -t x", "x"},
     {"report --wrong", "--wrong"},
+    {"report --record=", "--record names no file"},
     {"run --wrong", "--wrong"},
     {"run -m missing.gguf -p x", "missing.gguf"},
     {"run -m text.gguf -p x", "text.gguf"},
@@ -214,6 +217,15 @@ Test(program, mistakes_give_one_line_and_exit_2, .init = make_folder, .fini = re
                   mistakes[i].mention, err);
         cr_expect_str_empty(out, "lfm2 %s: printed to stdout", mistakes[i].line);
     }
+}
+
+Test(program, published_figures_come_from_a_file, .init = make_folder, .fini = remove_folder) {
+    char here[256], line[512], out[65536], err[65536];
+    cr_assert_not_null(getcwd(here, sizeof here));
+    snprintf(line, sizeof line, "report --record %s/bench/records/tiny.h5 --published /dev/null --check",
+             here);
+    cr_expect_eq(run(line, out, err, sizeof out), 2, "%s", err);
+    cr_expect(strstr(err, "/dev/null: not a regular file"), "%s", err);
 }
 
 Test(program, an_unknown_instruction_set_is_an_error, .init = make_folder, .fini = remove_folder) {

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "bench/cmd.h"
 #include "bench/cost.h"
 #include "bench/peer.h"
 #include "bench/stats.h"
@@ -16,6 +19,7 @@
 #include "bench/throughput_print.h"
 #include "tests/directory.h"
 #include "tests/fake_peer.h"
+#include "tests/run_command.h"
 
 /* ---- an engine that computes nothing ---- */
 
@@ -552,4 +556,33 @@ Test(peers, a_broken_peer_is_said_and_ours_goes_on) {
     cr_assert_eq(throughput.n, 1);
     cr_assert(strstr(said, "pp8 of llama.cpp (llama-bench) left out") && strstr(said, "exit code 1"), "%s",
               said);
+}
+
+/* In a process of its own: bench keeps its options in static storage. */
+static int bench_beside(const char *answer) {
+    const char *peer = fake_peer_make(FAKE_LLAMA_HELP, answer);
+    const char *words[] = {"-m",          "data/golden/lfm2moe-64",
+                           "-p",          "8",
+                           "-n",          "0",
+                           "-r",          "1",
+                           "-t",          "1",
+                           "--no-limits", "--no-warmup",
+                           "--peer",      peer,
+                           NULL};
+    pid_t child = fork();
+    if (child == 0)
+        _exit(run_command(cmd_bench, "bench", words, "/dev/null", in_directory("out"), in_directory("err")));
+    int how = 0;
+    cr_assert_eq(waitpid(child, &how, 0), child);
+    return WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+}
+
+Test(peers, one_that_runs_nothing_is_an_error_in_the_end) {
+    char err[4096] = "";
+    cr_expect_eq(bench_beside(FAKE_ANSWER), 0);
+    cr_expect_eq(bench_beside("exit 1"), 2);
+    cr_expect_eq(bench_beside("echo hello"), 2);
+    FILE *f = fopen(in_directory("err"), "r");
+    cr_assert(f && fread(err, 1, sizeof err - 1, f) > 0 && fclose(f) == 0);
+    cr_expect(strstr(err, "ran none of the tests\n"), "%s", err);
 }
