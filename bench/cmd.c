@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/unfinished.h"
 #include "optimized/kernels.h"
 
 int cmd_fail(const struct error *e) {
@@ -20,6 +21,11 @@ enum status cmd_output_file(const char *cmd, const char *path, int force, struct
                     cmd);
     if (!force && access(path, F_OK) == 0)
         return fail(e, ERR_ARG, "%s: exists already; --force replaces it", path);
+    return OK;
+}
+
+enum status cmd_output_apart(const char *path, const char *const *inputs, int n, struct error *e) {
+    for (int i = 0; i < n; i++) TRY(output_check(path, inputs[i], e));
     return OK;
 }
 

@@ -38,6 +38,10 @@ int cmd_fail(const struct error *e);
  * with force. */
 enum status cmd_output_file(const char *cmd, const char *path, int force, struct error *e);
 
+/* ERR_ARG when it would replace one of the n files that the command reads, whatever their names; NULL: none.
+ */
+enum status cmd_output_apart(const char *path, const char *const *inputs, int n, struct error *e);
+
 /* The features named by the environment variable LFM2_ISA (0 when unset). Returns 0, or -1 after filling *e.
  */
 int cmd_isa_mask(unsigned *mask, struct error *e);

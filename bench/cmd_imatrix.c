@@ -64,6 +64,7 @@ static enum status check(const struct arguments *a, struct error *e) {
     if (missing) return fail(e, ERR_ARG, "imatrix: %s is missing; see lfm2 imatrix --help", missing);
     if (a->n_ctx < 1 || a->n_ctx > 1 << 24)
         return fail(e, ERR_ARG, "imatrix: -c must be from 1 to %d (found %d)", 1 << 24, a->n_ctx);
+    TRY(cmd_output_apart(a->out, (const char *[]){a->model, a->file}, 2, e));
     return cmd_output_file("imatrix", a->out, a->force, e);
 }
 

@@ -133,8 +133,8 @@ static int check_arguments(const struct arguments *a, struct error *e) {
         fail(e, ERR_ARG, "logits: unknown engine '%s' (expected reference or optimized)", a->engine);
     else if (a->batch < 0)
         fail(e, ERR_ARG, "logits: -b may not be negative");
-    else
-        return cmd_output_file("logits", a->out, 1, e) ? -1 : 0;
+    else if (cmd_output_file("logits", a->out, 1, e) == OK)
+        return cmd_output_apart(a->out, (const char *[]){a->model, a->file, a->packed}, 3, e) ? -1 : 0;
     return -1;
 }
 

@@ -169,6 +169,8 @@ static enum status check(const struct arguments *a, struct error *e) {
         return fail(e, ERR_ARG,
                     "perplexity: --ppl-stride, --whole and --kl-divergence-base exclude each "
                     "other: base files hold chunks");
+    if (a->base && !a->compare)
+        TRY(cmd_output_apart(a->base, (const char *[]){a->model, a->file, a->packed}, 3, e));
     return a->record ? records_check(a->record, e) : OK;
 }
 

@@ -268,6 +268,7 @@ static enum status write_tensors(struct job *job, struct gguf_writer *w, struct 
 static enum status run(struct job *job, struct gguf_writer *w, struct error *e) {
     const struct convert_options *o = job->o;
     TRY(source_open(&job->source, o->in, o->merges, o->adapters, e));
+    for (int i = 0; i < job->source.n_others; i++) TRY(output_check(o->out, job->source.others[i]->path, e));
     job->g = job->source.base->index;
     TRY(plan(job, e));
     TRY(put_keys(job, w, e));

@@ -411,9 +411,16 @@ Test(convert, the_file_that_is_read_is_not_replaced, .init = make_directory, .fi
         cr_assert_eq(convert(in_directory("m.gguf"), in_directory(names[i]), "Q8_0", 1, &e), ERR_ARG);
         cr_expect(strstr(e.text, "is the file to read"), "%s", e.text);
     }
+    cr_assert_eq(tiny_write(in_directory("base.gguf"), &s, &e), OK, "%s", e.text);
+    struct convert_options o = {.in = in_directory("base.gguf"),
+                                .out = in_directory("o.gguf"),
+                                .merges = in_directory("m.gguf"),
+                                .threads = 1};
+    cr_assert_eq(convert_write(&o, NULL, &e), ERR_ARG);
+    cr_expect(strstr(e.text, "is the file to read"), "%s", e.text);
     cr_assert_eq(stat(in_directory("m.gguf"), &after), 0);
     cr_assert(after.st_ino == before.st_ino && after.st_size == before.st_size);
-    cr_assert_eq(files_in_directory(), 2);
+    cr_assert_eq(files_in_directory(), 3);
 }
 
 Test(convert, any_number_of_threads_gives_the_same_bytes, .init = make_directory, .fini = remove_directory) {
