@@ -21,9 +21,10 @@ struct pattern *pattern_open(const char *expression, unsigned flags, struct erro
     PCRE2_SIZE at = 0;
     if (p && context) {
         pcre2_set_newline(context, PCRE2_NEWLINE_LF); /* Python's '.' stops at \n only */
+        /* \C, which Python has not, would end matches inside characters, where the next must not begin. */
         /* Where to start a caseless match PCRE2 before 10.43 looks for in both cases, the missing one to the
          * end of the text for every match: a minute for a megabyte of one letter. */
-        uint32_t options = PCRE2_UTF | PCRE2_UCP |
+        uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C |
                            (flags & PATTERN_IGNORECASE ? PCRE2_CASELESS | PCRE2_NO_START_OPTIMIZE : 0) |
                            (flags & PATTERN_MULTILINE ? PCRE2_MULTILINE | PCRE2_ALT_CIRCUMFLEX : 0) |
                            (flags & PATTERN_DOTALL ? PCRE2_DOTALL : 0);

@@ -54,3 +54,12 @@ Test(extract, counts_in_time_that_grows_as_the_text_does, .timeout = 60) {
     cr_expect_eq(pattern_count("a", PATTERN_IGNORECASE, (struct pystr){text, N}), N);
     free(text);
 }
+
+/* A single byte of a character: Python has no such expression, and a match that ends there leaves no place for
+ * the next one to begin. */
+Test(extract, single_bytes_cannot_be_matched) {
+    struct error e = {0};
+    cr_assert_null(pattern_open("a\\C", 0, &e));
+    cr_assert_eq(e.code, ERR_FORMAT);
+    cr_assert_eq(pattern_count("\\C", 0, (struct pystr){"\xc3\xa9", 2}), -1);
+}
