@@ -55,8 +55,8 @@ Test(extract, counts_in_time_that_grows_as_the_text_does, .timeout = 60) {
     free(text);
 }
 
-/* A single byte of a character: Python has no such expression, and a match that ends there leaves no place for
- * the next one to begin. */
+/* A single byte of a character: Python has no such expression, and a match that ends there leaves no place
+ * for the next one to begin. */
 Test(extract, single_bytes_cannot_be_matched) {
     struct error e = {0};
     cr_assert_null(pattern_open("a\\C", 0, &e));
