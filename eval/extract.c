@@ -34,7 +34,6 @@ struct pattern *pattern_open(const char *expression, unsigned flags, struct erro
     }
     pcre2_compile_context_free(context);
     if (p && p->code && p->limits && p->data) {
-        pcre2_set_match_limit(p->limits, 20000000);
         pcre2_set_heap_limit(p->limits, 256 * 1024); /* KiB */
         return p;
     }
@@ -58,6 +57,24 @@ static int well_formed(struct pystr a) {
     return 1;
 }
 
+/* PCRE2 does not say how many steps it took, so a match that did not end within few is tried again with more,
+ * and those count. */
+static int match(struct pattern *p, struct matches *m, uint32_t options) {
+    enum { FEW = 10000, MOST = 20000000 };
+    PCRE2_SPTR subject = (PCRE2_SPTR)(m->text.s ? m->text.s : "");
+    for (int64_t steps = m->effort ? FEW : MOST;; steps *= 8) {
+        if (steps > MOST) steps = MOST;
+        if (m->effort && steps > FEW) {
+            if (steps > *m->effort) steps = *m->effort;
+            if (steps <= 0) return PCRE2_ERROR_MATCHLIMIT;
+            *m->effort -= steps;
+        }
+        pcre2_set_match_limit(p->limits, (uint32_t)steps);
+        int n = pcre2_match(p->code, subject, m->text.n, m->at, options, p->data, p->limits);
+        if (n != PCRE2_ERROR_MATCHLIMIT || steps == MOST) return n;
+    }
+}
+
 int pattern_next(struct pattern *p, struct matches *m) {
     if (!m->started) {
         m->started = 1;
@@ -65,8 +82,7 @@ int pattern_next(struct pattern *p, struct matches *m) {
     }
     if (m->ended) return 0;
     uint32_t options = PCRE2_NO_UTF_CHECK | (m->after_empty ? PCRE2_NOTEMPTY_ATSTART : 0);
-    PCRE2_SPTR subject = (PCRE2_SPTR)(m->text.s ? m->text.s : "");
-    int n = pcre2_match(p->code, subject, m->text.n, m->at, options, p->data, p->limits);
+    int n = match(p, m, options);
     const PCRE2_SIZE *where = pcre2_get_ovector_pointer(p->data);
     /* \K under a lookaround, in an expression that a data set brings, can put the start behind the end. */
     if (n <= 0 || where[0] > where[1] || where[0] < m->at) return m->ended = 1, 0;
@@ -88,10 +104,10 @@ int pattern_found(struct pattern *p, struct pystr a) {
     return pattern_next(p, &m);
 }
 
-long pattern_count(const char *expression, unsigned flags, struct pystr a) {
+long pattern_count(const char *expression, unsigned flags, struct pystr a, int64_t *effort) {
     struct pattern *p = pattern_open(expression, flags, NULL);
     if (!p) return -1;
-    struct matches m = {.text = a};
+    struct matches m = {.text = a, .effort = effort};
     long n = 0;
     while (pattern_next(p, &m)) n++;
     pattern_close(p);

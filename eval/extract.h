@@ -19,9 +19,11 @@ struct pattern *pattern_open(const char *expression, unsigned flags, struct erro
 void pattern_close(struct pattern *p);
 
 /* re.finditer: start with {.text = ...}; each call gives the next match. A text that is not UTF-8 has none.
- */
+ * effort: steps that hard matches may take, all together; for expressions from strangers, of which each match
+ * could take as many as one may. NULL: that limit alone. */
 struct matches {
     struct pystr text;
+    int64_t *effort;
     size_t at;
     int started, after_empty, ended;
     struct pystr whole;    /* this match */
@@ -30,8 +32,8 @@ struct matches {
 };
 int pattern_next(struct pattern *p, struct matches *m);
 int pattern_found(struct pattern *p, struct pystr a); /* re.search(...) is not None */
-/* len(re.findall(expression, a)); -1 when the expression cannot be compiled. */
-long pattern_count(const char *expression, unsigned flags, struct pystr a);
+/* len(re.findall(expression, a)); -1 when the expression cannot be compiled. effort: as in struct matches. */
+long pattern_count(const char *expression, unsigned flags, struct pystr a, int64_t *effort);
 void pattern_remove(struct pattern *p, struct pystr a, struct buffer *out); /* re.sub(p, "", a) */
 /* re.sub(p, replacement, a), with $1 for group 1 and $0 for the whole match */
 void pattern_replace(struct pattern *p, struct pystr a, const char *replacement, struct buffer *out);

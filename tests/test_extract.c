@@ -51,7 +51,7 @@ Test(extract, counts_in_time_that_grows_as_the_text_does, .timeout = 60) {
     enum { N = 4000000 };
     char *text = malloc(N);
     memset(text, 'A', N);
-    cr_expect_eq(pattern_count("a", PATTERN_IGNORECASE, (struct pystr){text, N}), N);
+    cr_expect_eq(pattern_count("a", PATTERN_IGNORECASE, (struct pystr){text, N}, NULL), N);
     free(text);
 }
 
@@ -61,5 +61,23 @@ Test(extract, single_bytes_cannot_be_matched) {
     struct error e = {0};
     cr_assert_null(pattern_open("a\\C", 0, &e));
     cr_assert_eq(e.code, ERR_FORMAT);
-    cr_assert_eq(pattern_count("\\C", 0, (struct pystr){"\xc3\xa9", 2}), -1);
+    cr_assert_eq(pattern_count("\\C", 0, (struct pystr){"\xc3\xa9", 2}, NULL), -1);
+}
+
+/* An expression of a data set that takes a million steps for each of its matches, and a text with thousands.
+ */
+Test(extract, a_documents_expressions_take_bounded_time, .timeout = 60) {
+    struct buffer answer = {0};
+    struct task t;
+    struct score s = {0};
+    struct error e = {0};
+    for (int i = 0; i < 3000; i++) buffer_text(&answer, "xxxxxxxxxxxxxxxxxxxxa");
+    struct response r = {.text = answer.data, .n = answer.n};
+    json_t *doc = json_pack("{s:[s],s:[{s:s,s:i,s:s}]}", "instruction_id_list", "keywords:frequency",
+                            "kwargs", "keyword", "(x+x+)+y|a", "frequency", 1, "relation", "less than");
+    cr_assert(task_named("ifeval", &t));
+    cr_assert_eq(t.suite->score(&t, doc, "", &r, 1, &s, &e), OK, "%s", e.text);
+    cr_expect(json_is_false(json_object_get(s.metrics, "prompt_level_strict_acc")));
+    json_decref(doc), json_decref(s.metrics), json_decref(s.filtered);
+    buffer_free(&answer);
 }

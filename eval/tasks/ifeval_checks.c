@@ -12,6 +12,7 @@
 struct check {
     const json_t *kwargs;
     struct pystr a;
+    int64_t *effort; /* as in struct matches */
     int broken;
 };
 
@@ -37,7 +38,7 @@ static long count_around(struct check *c, const char *before, struct pystr middl
     buffer_text(&expression, before);
     pystr_put(&expression, middle);
     buffer_text(&expression, after);
-    long n = pattern_count(expression.data ? expression.data : "", flags, a);
+    long n = pattern_count(expression.data ? expression.data : "", flags, a, c->effort);
     buffer_free(&expression);
     if (n < 0) c->broken = 1;
     return n;
@@ -58,7 +59,7 @@ static int no_comma(struct check *c) {
     return pystr_find(c->a, pystr_of(",")) >= c->a.n;
 }
 static int number_words(struct check *c) {
-    return relates(c, "relation", pattern_count("\\w+", 0, c->a), "num_words");
+    return relates(c, "relation", pattern_count("\\w+", 0, c->a, c->effort), "num_words");
 }
 static int number_sentences(struct check *c) {
     return relates(c, "relation", sentences(c->a), "num_sentences");
@@ -67,7 +68,7 @@ static int capital_words(struct check *c) {
     return relates(c, "capital_relation", words_in_capitals(c->a), "capital_frequency");
 }
 static int placeholders(struct check *c) {
-    return pattern_count("\\[.*?\\]", 0, c->a) >= number(c, "num_placeholders");
+    return pattern_count("\\[.*?\\]", 0, c->a, c->effort) >= number(c, "num_placeholders");
 }
 
 static int forbidden_words(struct check *c) {
@@ -115,7 +116,7 @@ static int highlights(struct check *c) {
     long n = 0;
     for (int i = 0; i < 2; i++) {
         struct pattern *p = pattern_open(expressions[i], 0, NULL);
-        struct matches m = {.text = c->a};
+        struct matches m = {.text = c->a, .effort = c->effort};
         while (p && pattern_next(p, &m)) n += pystr_strip(pystr_strip_of(m.whole, "*")).n > 0;
         pattern_close(p);
     }
@@ -123,8 +124,8 @@ static int highlights(struct check *c) {
 }
 
 static int bullets(struct check *c) {
-    return pattern_count("^[" PY_SPACE "]*\\*[^\\*].*$", PATTERN_MULTILINE, c->a) +
-               pattern_count("^[" PY_SPACE "]*-.*$", PATTERN_MULTILINE, c->a) ==
+    return pattern_count("^[" PY_SPACE "]*\\*[^\\*].*$", PATTERN_MULTILINE, c->a, c->effort) +
+               pattern_count("^[" PY_SPACE "]*-.*$", PATTERN_MULTILINE, c->a, c->effort) ==
            number(c, "num_bullets");
 }
 
@@ -233,7 +234,7 @@ static int postscript(struct check *c) {
         buffer_format(&known, "%s*p\\.%s?p\\.%s?s.*$", s, s, s);
     else if (pystr_is(m, "P.S."))
         buffer_format(&known, "%s*p\\.%s?s\\..*$", s, s);
-    long n = known.n ? pattern_count(known.data, PATTERN_MULTILINE, pystr_in(&text))
+    long n = known.n ? pattern_count(known.data, PATTERN_MULTILINE, pystr_in(&text), c->effort)
                      : count_around(c, "[" PY_SPACE "]*", pystr_in(&marker), ".*$", PATTERN_MULTILINE,
                                     pystr_in(&text));
     buffer_free(&known);
@@ -262,7 +263,7 @@ static int json_format(struct check *c) {
 
 static int title(struct check *c) {
     struct pattern *p = pattern_open("<<[^\\n]+>>", 0, NULL);
-    struct matches m = {.text = c->a};
+    struct matches m = {.text = c->a, .effort = c->effort};
     int found = 0;
     while (p && !found && pattern_next(p, &m)) {
         struct pystr t = m.whole;
@@ -407,14 +408,15 @@ const char *ifeval_list_fault(const json_t *ids, const json_t *kwargs) {
     return NULL;
 }
 
-enum status ifeval_check(const char *id, const json_t *kwargs, struct pystr a, int *follows,
-                         struct error *e) {
-    struct check c = {.kwargs = kwargs, .a = a};
+static enum status check_one(const char *id, const json_t *kwargs, struct pystr a, int64_t *effort,
+                             int *follows, struct error *e) {
+    struct check c = {.kwargs = kwargs, .a = a, .effort = effort};
     *follows = pystr_strip(a).n > 0 && table[kind_of(id)].check(&c);
     return c.broken ? fail(e, ERR_FORMAT, "%s: an argument is no regular expression", id) : OK;
 }
 
-enum { VARIANTS = 8 };
+/* A second or so for expressions that go astray, and more than enough to look through long answers. */
+enum { VARIANTS = 8, EFFORT = 40000000, EFFORT_PER_BYTE = 100 };
 
 /* The answer as it is and without asterisks, whole and without its first line, its last, or both. */
 static void make_variants(struct pystr answer, struct buffer out[VARIANTS]) {
@@ -437,6 +439,7 @@ enum status ifeval_verdicts(const json_t *doc, struct pystr answer, const char *
     const json_t *ids = json_object_get(doc, "instruction_id_list"), *kwargs = json_object_get(doc, "kwargs");
     const char *fault = ifeval_list_fault(ids, kwargs);
     if (fault) return fail(e, ERR_FORMAT, "the document: %s", fault);
+    int64_t effort = EFFORT + EFFORT_PER_BYTE * (int64_t)answer.n;
     struct buffer variants[VARIANTS] = {0};
     make_variants(answer, variants);
     json_t *strict = json_array(), *loose = json_array();
@@ -446,9 +449,9 @@ enum status ifeval_verdicts(const json_t *doc, struct pystr answer, const char *
         const char *id = json_string_value(json_array_get(ids, i));
         const json_t *arguments = json_array_get(kwargs, i);
         int follows = 0, follows_strictly = 0;
-        status = ifeval_check(id, arguments, answer, &follows_strictly, e);
+        status = check_one(id, arguments, answer, &effort, &follows_strictly, e);
         for (int v = 0; status == OK && !follows && v < VARIANTS; v++)
-            status = ifeval_check(id, arguments, pystr_in(&variants[v]), &follows, e);
+            status = check_one(id, arguments, pystr_in(&variants[v]), &effort, &follows, e);
         json_array_append_new(strict, json_boolean(follows_strictly));
         json_array_append_new(loose, json_boolean(follows));
         all_strict &= follows_strictly;

@@ -12,8 +12,6 @@
 const char *ifeval_fault(const char *id, const json_t *kwargs);
 /* The same of a document's lists: not empty, of equal length, every instruction without a fault. */
 const char *ifeval_list_fault(const json_t *ids, const json_t *kwargs);
-/* Does the text follow it? The instruction has no fault. ERR_FORMAT: its keyword is no regular expression. */
-enum status ifeval_check(const char *id, const json_t *kwargs, struct pystr a, int *follows, struct error *e);
 
 /* Sets four metrics, the answer as it is (strict) and without what models wrap around answers (loose):
  * names[0] all instructions strict, [1] a list of each strict, [2] all loose, [3] each loose. ERR_FORMAT: the
