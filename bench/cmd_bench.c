@@ -523,7 +523,8 @@ int cmd_bench(int argc, char **argv) {
         {"--no-limits", OPTION_FLAG, &c.no_limits, NULL,
          "do not measure the machine before, beside and after"},
         {"--peer", OPTION_TEXT, &c.peers, "PATH",
-         "a llama-bench of llama.cpp or ik_llama.cpp, run interleaved"},
+         "a llama-bench of llama.cpp or ik_llama.cpp, run interleaved;\nexit code 2 when it runs none of the "
+         "tests"},
         {"--against", OPTION_TEXT, &c.against, "PATH",
          "an older lfm2, run in turns with this one (10 repetitions unless -r says else);\nexit code 1 when "
          "something is worse"},
