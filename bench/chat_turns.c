@@ -61,7 +61,7 @@ enum status tools_read(json_t **out, const char *path, struct error *e) {
     struct buffer text = {0};
     json_error_t why = {0};
     *out = NULL;
-    enum status status = buffer_read(&text, path, MAX_TOOLS, e);
+    enum status status = buffer_read_input(&text, path, MAX_TOOLS, e);
     json_t *tools =
         status == OK ? json_parse(text.data ? text.data : "", text.n, JSON_REJECT_DUPLICATES, &why) : NULL;
     buffer_free(&text);

@@ -25,7 +25,7 @@ enum status text_input(struct buffer *out, const char *prompt, const char *file,
     if (prompt)
         buffer_text(out, prompt);
     else
-        TRY(file ? buffer_read(out, file, MAX_FILE, e) : read_stdin(out, e));
+        TRY(file ? buffer_read_input(out, file, MAX_FILE, e) : read_stdin(out, e));
     return buffer_check(out, e);
 }
 

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "data/mapped.h"
+
 void buffer_free(struct buffer *b) {
     free(b->data);
     *b = (struct buffer){0};
@@ -53,7 +55,7 @@ enum status buffer_check(const struct buffer *b, struct error *e) {
     return b->failed ? fail(e, ERR_MEMORY, "out of memory for a text of %zu bytes", b->n) : OK;
 }
 
-enum status buffer_read(struct buffer *b, const char *path, size_t max_bytes, struct error *e) {
+enum status buffer_read_input(struct buffer *b, const char *path, size_t max_bytes, struct error *e) {
     enum { PIECE = 1 << 16, TIMES = 100, MORE = 1 << 20 };
     struct stat st;
     if (stat(path, &st) != 0) return fail(e, ERR_IO, "%s: %s", path, strerror(errno));
@@ -81,6 +83,11 @@ enum status buffer_read(struct buffer *b, const char *path, size_t max_bytes, st
     int code = gzclose_r(f); /* Z_BUF_ERROR: the gzip stream stops in the middle */
     if (status == OK && code != Z_OK) status = fail(e, ERR_IO, "%s: the gzip data stop too early", path);
     return status;
+}
+
+enum status buffer_read(struct buffer *b, const char *path, size_t max_bytes, struct error *e) {
+    TRY(regular_file(path, e));
+    return buffer_read_input(b, path, max_bytes, e);
 }
 
 size_t utf8_decode(const char *text, size_t n, uint32_t *code) {

@@ -25,8 +25,11 @@ __attribute__((format(printf, 2, 3))) void buffer_format(struct buffer *b, const
 enum status buffer_check(const struct buffer *b, struct error *e); /* ERR_MEMORY after a failed add */
 
 /* Appends a whole file, unpacked when it is gzip. More than max_bytes, or gzip that becomes more than a
- * hundred times as long and 1 MiB, is ERR_UNSUPPORTED. */
+ * hundred times as long and 1 MiB, is ERR_UNSUPPORTED; ERR_IO what is not a regular file: a FIFO would be
+ * waited for, a device read without end. */
 enum status buffer_read(struct buffer *b, const char *path, size_t max_bytes, struct error *e);
+/* The same of a file that the user names: it may be a pipe. */
+enum status buffer_read_input(struct buffer *b, const char *path, size_t max_bytes, struct error *e);
 
 /* Bytes of the well-formed UTF-8 character at the start of text[0..n), 1 to 4; 0 when there is none: a stray
  * or missing continuation byte, an overlong form, a surrogate, a value above U+10FFFF. *code may be NULL. */

@@ -11,7 +11,6 @@
 
 #include "data/buffer.h"
 #include "data/json.h"
-#include "data/mapped.h"
 
 static const size_t MAX_BYTES = (size_t)2 << 30;
 
@@ -250,9 +249,7 @@ enum status rows_read(struct rows *r, const char *path, struct error *e) {
     struct buffer bytes = {0};
     const char *member = NULL;
     char *archive = archive_of(path, &member);
-    const char *file = archive ? archive : path;
-    enum status status = regular_file(file, e); /* a device would be read without end, a FIFO waited for */
-    if (status == OK) status = buffer_read(&bytes, file, MAX_BYTES, e);
+    enum status status = buffer_read(&bytes, archive ? archive : path, MAX_BYTES, e);
     const char *text = bytes.data ? bytes.data : "";
     size_t n = bytes.n;
     if (status == OK && archive && !(text = tar_member(&bytes, member, &n)))

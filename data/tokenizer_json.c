@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "data/json.h"
-#include "data/mapped.h"
 #include "data/tokenizer_parts.h"
 
 enum { MAX_FILE = 256 << 20 };
@@ -36,7 +35,6 @@ static int join_path(char *out, size_t size, const char *folder, const char *nam
 static enum status load_json(json_t **out, const char *path, struct error *e) {
     *out = NULL;
     if (access(path, F_OK) != 0 && errno == ENOENT) return OK;
-    TRY(regular_file(path, e)); /* a FIFO would be waited for */
     struct buffer b = {0};
     enum status status = buffer_read(&b, path, MAX_FILE, e);
     json_error_t why;
@@ -339,7 +337,6 @@ static enum status load_chat_template(struct folder *f, const char *folder, stru
     char path[4096];
     if (join_path(path, sizeof path, folder, "chat_template.jinja") && access(path, F_OK) == 0) {
         struct buffer b = {0};
-        TRY(regular_file(path, e));
         TRY(buffer_read(&b, path, MAX_FILE, e));
         f->chat_template = b.data ? b.data : strdup("");
         return OK;
@@ -368,7 +365,6 @@ static enum status load_pair(struct folder *f, const char *folder, struct error 
             "%s: tokenizer_class in tokenizer_config.json beside it: found '%.40s', expected Qwen2Tokenizer",
             f->path, class);
     f->pre = pre_tokenizer_named("qwen2", 5);
-    TRY(regular_file(path, e));
     return buffer_read(&f->merges, path, MAX_FILE, e);
 }
 

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "data/json.h"
-#include "data/mapped.h"
 
 enum { ITERATIONS = 3 };
 
@@ -40,8 +39,7 @@ static enum status read_rows(const struct task *t, const char *dir, int shots, s
     if (!path) return ERR_IO;
     struct buffer bytes = {0};
     json_error_t problem = {0};
-    enum status status = regular_file(path, e);
-    if (status == OK) status = buffer_read(&bytes, path, 64 << 20, e);
+    enum status status = buffer_read(&bytes, path, 64 << 20, e);
     json_t *all = status == OK ? json_parse(bytes.data ? bytes.data : "", bytes.n, 0, &problem) : NULL, *one;
     buffer_free(&bytes);
     if (status == OK && !json_is_object(all))
