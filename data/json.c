@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "data/buffer.h"
 #include "data/mapped.h"
 
 enum { TIMES = 48, MORE = 1 << 20 };
@@ -51,24 +52,36 @@ json_t *json_parse(const char *text, size_t n, size_t flags, json_error_t *why) 
     return value;
 }
 
+static enum status parse_object(json_t **out, const char *path, const char *text, size_t n, size_t flags,
+                                struct error *e) {
+    json_error_t why = {0};
+    if (!(*out = json_parse(text, n, flags, &why)))
+        return fail(e, ERR_FORMAT, "%s: not JSON, line %d: %s", path, why.line, why.text);
+    if (json_is_object(*out)) return OK;
+    json_decref(*out);
+    *out = NULL;
+    return fail(e, ERR_FORMAT, "%s: not a JSON object (expected an object in braces)", path);
+}
+
 enum status json_open(json_t **out, const char *path, uint64_t max_bytes, struct error *e) {
     *out = NULL;
     struct mapped file;
     TRY(mapped_open(&file, path, "JSON", e));
-    json_error_t error = {0};
-    enum status status = OK;
-    if (file.size > max_bytes)
-        status =
-            fail(e, ERR_UNSUPPORTED, "%s: too large (found %" PRIu64 " bytes, expected at most %" PRIu64 ")",
-                 path, file.size, max_bytes);
-    else if (!(*out = json_parse((const char *)file.data, (size_t)file.size, JSON_REJECT_DUPLICATES, &error)))
-        status = fail(e, ERR_FORMAT, "%s: not JSON, line %d: %s", path, error.line, error.text);
-    else if (!json_is_object(*out))
-        status = fail(e, ERR_FORMAT, "%s: not a JSON object", path);
+    enum status status =
+        file.size > max_bytes
+            ? fail(e, ERR_UNSUPPORTED,
+                   "%s: too large (found %" PRIu64 " bytes, expected at most %" PRIu64 ")", path, file.size,
+                   max_bytes)
+            : parse_object(out, path, (const char *)file.data, (size_t)file.size, JSON_REJECT_DUPLICATES, e);
     mapped_close(&file);
-    if (status != OK) {
-        json_decref(*out);
-        *out = NULL;
-    }
+    return status;
+}
+
+enum status json_read(json_t **out, const char *path, size_t max_bytes, size_t flags, struct error *e) {
+    *out = NULL;
+    struct buffer text = {0};
+    enum status status = buffer_read(&text, path, max_bytes, e);
+    if (status == OK) status = parse_object(out, path, text.data ? text.data : "", text.n, flags, e);
+    buffer_free(&text);
     return status;
 }

@@ -22,5 +22,7 @@ json_t *json_parse(const char *text, size_t n, size_t flags, json_error_t *why);
 /* The object in a file of at most max_bytes, in which a second occurrence of a key is an error; json_decref
  * it. *out is NULL on error. */
 enum status json_open(json_t **out, const char *path, uint64_t max_bytes, struct error *e);
+/* The same of a file that may be gzip, in which the last occurrence of a key counts; flags: jansson's. */
+enum status json_read(json_t **out, const char *path, size_t max_bytes, size_t flags, struct error *e);
 
 #endif

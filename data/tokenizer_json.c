@@ -35,15 +35,7 @@ static int join_path(char *out, size_t size, const char *folder, const char *nam
 static enum status load_json(json_t **out, const char *path, struct error *e) {
     *out = NULL;
     if (access(path, F_OK) != 0 && errno == ENOENT) return OK;
-    struct buffer b = {0};
-    enum status status = buffer_read(&b, path, MAX_FILE, e);
-    json_error_t why;
-    if (status == OK && !(*out = json_parse(b.data ? b.data : "", b.n, JSON_ALLOW_NUL, &why)))
-        status = fail(e, ERR_FORMAT, "%s: not JSON: %s, line %d", path, why.text, why.line);
-    if (status == OK && !json_is_object(*out))
-        status = fail(e, ERR_FORMAT, "%s: found another JSON value, expected an object", path);
-    buffer_free(&b);
-    return status;
+    return json_read(out, path, MAX_FILE, JSON_ALLOW_NUL, e);
 }
 
 static enum status unsupported(const struct folder *f, const char *what, struct error *e) {

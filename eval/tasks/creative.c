@@ -37,13 +37,8 @@ static enum status read_rows(const struct task *t, const char *dir, int shots, s
     static const char *const names[] = {"creative_writing_prompts_v3.json", NULL};
     char *path = rows_find(dir, folders, names, e);
     if (!path) return ERR_IO;
-    struct buffer bytes = {0};
-    json_error_t problem = {0};
-    enum status status = buffer_read(&bytes, path, 64 << 20, e);
-    json_t *all = status == OK ? json_parse(bytes.data ? bytes.data : "", bytes.n, 0, &problem) : NULL, *one;
-    buffer_free(&bytes);
-    if (status == OK && !json_is_object(all))
-        status = fail(e, ERR_FORMAT, "%s line %d: no JSON object: %s", path, problem.line, problem.text);
+    json_t *all, *one;
+    enum status status = json_read(&all, path, 64 << 20, 0, e);
     const char *id;
     json_object_foreach(all, id, one) {
         if (status == OK) status = add_prompt(path, id, one, out, e);

@@ -94,12 +94,8 @@ static json_int_t last_number(const char *answer) {
 
 /* exemplars.json: {"de": {"1": {"q", "a"}, ...}, ...}. */
 static enum status read_exemplars(const char *path, const char *code, struct rows *out, struct error *e) {
-    struct buffer bytes = {0};
-    TRY(buffer_read(&bytes, path, 64 << 20, e));
-    json_error_t problem = {0};
-    json_t *all = json_parse(bytes.data ? bytes.data : "", bytes.n, 0, &problem);
-    buffer_free(&bytes);
-    if (!all) return fail(e, ERR_FORMAT, "%s line %d: no JSON: %s", path, problem.line, problem.text);
+    json_t *all;
+    TRY(json_read(&all, path, 64 << 20, 0, e));
     enum status status = OK;
     const char *key;
     json_t *one;
