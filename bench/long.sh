@@ -23,7 +23,12 @@ trap 'exit 130' INT TERM
 ours() { ./lfm2 bench -m "$model" --packed "$packed" --record "$new" "$@"; }
 both() { ours "$@" ${peer:+--peer "$peer"}; }
 # A peer that has not the memory for so long a context is no reason to lose the hour: ours is in the record then.
-deep() { both "$@" || echo "long: went on without all of: bench $*" >&2; }
+deep() {
+    both "$@" || {
+        [ -n "$peer" ]
+        echo "long: went on without all of: bench $*" >&2
+    }
+}
 
 # Alone in its process, so that its peak memory is that of a context of 2048.
 ./lfm2 bench -m "$model" -p 2048 -n 32 -r 3 --record "$new"

@@ -53,13 +53,16 @@ static const char *join(const char *old, const char *more, struct error *e) {
     return s;
 }
 
+/* strtod and strtol would take a space before the number, and strtod hexadecimals, "inf" and "nan". */
+static int is_plain(const char *number) { return !number[strspn(number, "+-.0123456789eE")]; }
+
 static int store(const struct option_spec *s, const char *cmd, const char *value, int repeated,
                  struct error *e) {
     char *end;
     errno = 0;
     if (s->kind == OPTION_INT || s->kind == OPTION_THREADS) {
         long v = strtol(value, &end, 10);
-        if (end == value || *end || errno || v < INT_MIN || v > INT_MAX) {
+        if (end == value || *end || !is_plain(value) || errno || v < INT_MIN || v > INT_MAX) {
             fail(e, ERR_ARG, "%s: %s needs a whole number (found '%s')", cmd, s->names, value);
             return -1;
         }
@@ -71,7 +74,7 @@ static int store(const struct option_spec *s, const char *cmd, const char *value
         *(int *)s->value = (int)v;
     } else if (s->kind == OPTION_FLOAT) {
         double v = strtod(value, &end);
-        if (end == value || *end || errno || v != v) {
+        if (end == value || *end || !is_plain(value) || errno) {
             fail(e, ERR_ARG, "%s: %s needs a number (found '%s')", cmd, s->names, value);
             return -1;
         }

@@ -13,7 +13,7 @@
 
 /* A figure's data file, and the style of its blocks as the scripts want it: "ours ours limit", "1 2 1". */
 struct drawing {
-    char path[64];
+    char path[256];
     FILE *file;
     char kinds[512], colours[256];
     int blocks;
@@ -21,7 +21,7 @@ struct drawing {
 
 static enum status drawing_open(struct drawing *d, struct error *e) {
     memset(d, 0, sizeof *d);
-    snprintf(d->path, sizeof d->path, "/tmp/lfm2-plot-XXXXXX");
+    snprintf(d->path, sizeof d->path, "%.200s/lfm2-plot-XXXXXX", temporary_folder());
     int fd = mkstemp(d->path);
     d->file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (d->file) {

@@ -251,7 +251,6 @@ static enum status check_lists(struct sweep *s, struct error *e) {
 
 static enum status prepare(struct sweep *s, const struct model *m, struct error *e) {
     const struct sweep_options *o = s->o;
-    const char *folder = getenv("TMPDIR");
     int adds_bos = 0;
     if (o->imatrix) TRY(imatrix_open(&s->imatrix, o->imatrix, e));
     TRY(check_lists(s, e));
@@ -263,7 +262,7 @@ static enum status prepare(struct sweep *s, const struct model *m, struct error 
         return fail(e, ERR_ARG, "%s: too short (found %zu ids, expected at least %d; -c makes that fewer)",
                     o->text, s->text.n, o->n_ctx);
     TRY(text_fits(m, s->windows.size, e));
-    snprintf(s->folder, sizeof s->folder, "%.200s/lfm2-quality-XXXXXX", folder && *folder ? folder : "/tmp");
+    snprintf(s->folder, sizeof s->folder, "%.200s/lfm2-quality-XXXXXX", temporary_folder());
     if (!mkdtemp(s->folder)) {
         enum status st = fail(e, ERR_IO, "%s: cannot be made: %s", s->folder, strerror(errno));
         s->folder[0] = 0;

@@ -37,6 +37,8 @@ run() { # NAME ARGUMENTS...: one run of the test program; counts what passed and
     if [ "$status" -ne 0 ] || [ "${ran:-0}" -eq 0 ]; then
         bad=$((bad + 1))
         cat "$log.part"
+        # Once more at the end, where a reader of a long output looks: what failed, where, and why.
+        grep -E '^\[(----|FAIL)\]' "$log.part"
         echo "FAIL  $name: exit status $status, ${ran:-0} tests ran"
     else
         echo "ok    $name: $ran tests"

@@ -232,6 +232,25 @@ Test(faults, a_sweep_that_is_told_to_end) {
     cr_assert_gt(tried, 5);
 }
 
+/* gnuplot is where a report waits; this one tells it to end. */
+Test(faults, a_report_that_is_told_to_end) {
+    static char gnuplot[] = "#!/bin/sh\nkill -TERM $PPID\nsleep 1\n";
+    char line[512], path[8192];
+    write_all("gnuplot", (struct bytes){gnuplot, sizeof gnuplot - 1});
+    snprintf(path, sizeof path, "%s/gnuplot", directory);
+    cr_assert_eq(chmod(path, 0755), 0);
+    snprintf(path, sizeof path, "%s/temporary", directory);
+    cr_assert_eq(mkdir(path, 0777), 0);
+    setenv("TMPDIR", path, 1);
+    snprintf(path, sizeof path, "%s:%s", directory, getenv("PATH"));
+    setenv("PATH", path, 1);
+    snprintf(line, sizeof line, "report --record bench/records/tiny.h5 --out %s/page", directory);
+    run = (struct command){.line = line};
+    cr_assert_eq(command_run(&run), 0);
+    cr_expect_eq(run.code, 128 + 15, "exit %d: %s", run.code, run.err);
+    cr_expect_eq(rmdir(getenv("TMPDIR")), 0, "files are left");
+}
+
 static int is_whole(int w, struct bytes now, struct bytes good) {
     char path[600];
     struct records f;

@@ -116,6 +116,10 @@ static const struct {
     {"bench -m text.gguf", "text.gguf"},
     {"bench --wrong", "--wrong"},
     {"bench -m text.gguf --delay 1e20", "--delay"},
+    {"bench -m text.gguf --delay 0x10", "needs a number"},
+    {"bench -m text.gguf --delay inf", "needs a number"},
+    {"bench -m text.gguf --delay \t1", "needs a number"},
+    {"bench -m text.gguf -r \t1", "needs a whole number"},
     {"bench -m text.gguf --peer=", "--peer names no program"},
     {"convert text.gguf -o -", "found '-'"},
     {"quantize text.gguf - q4_0", "found '-'"},
@@ -223,6 +227,16 @@ Test(program, mistakes_give_one_line_and_exit_2, .init = make_folder, .fini = re
                   mistakes[i].mention, err);
         cr_expect_str_empty(out, "lfm2 %s: printed to stdout", mistakes[i].line);
     }
+}
+
+Test(program, a_files_name_does_not_drive_the_terminal, .init = make_folder, .fini = remove_folder) {
+    char path[128], out[65536], err[65536];
+    cr_assert_eq(run("synth --arch tiny-qwen3 -o out.h5", out, err, sizeof out), 0, "%s", err);
+    snprintf(path, sizeof path, "%s/a\033[2Jb", folder);
+    cr_assert_eq(symlink("out.h5", path), 0);
+    cr_expect_eq(run("info a\033[2Jb", out, err, sizeof out), 0, "%s", err);
+    cr_expect(strstr(out, "| a?[2Jb, ") && !strchr(out, '\033'), "%s", out);
+    unlink(path);
 }
 
 Test(program, published_figures_come_from_a_file, .init = make_folder, .fini = remove_folder) {
