@@ -29,6 +29,11 @@ enum status cmd_output_apart(const char *path, const char *const *inputs, int n,
     return OK;
 }
 
+const char *cmd_temporary_folder(void) {
+    const char *folder = getenv("TMPDIR");
+    return folder && *folder ? folder : "/tmp";
+}
+
 int cmd_isa_mask(unsigned *mask, struct error *e) {
     const char *name = getenv("LFM2_ISA");
     *mask = 0;

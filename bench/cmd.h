@@ -42,6 +42,9 @@ enum status cmd_output_file(const char *cmd, const char *path, int force, struct
  */
 enum status cmd_output_apart(const char *path, const char *const *inputs, int n, struct error *e);
 
+/* Where files are kept that nobody asked for: $TMPDIR, or /tmp. */
+const char *cmd_temporary_folder(void);
+
 /* The features named by the environment variable LFM2_ISA (0 when unset). Returns 0, or -1 after filling *e.
  */
 int cmd_isa_mask(unsigned *mask, struct error *e);

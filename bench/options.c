@@ -54,7 +54,9 @@ static const char *join(const char *old, const char *more, struct error *e) {
 }
 
 /* strtod and strtol would take a space before the number, and strtod hexadecimals, "inf" and "nan". */
-static int is_plain(const char *number) { return !number[strspn(number, "+-.0123456789eE")]; }
+static int is_plain(const char *number) {
+    return !number[strspn(number, "+-.0123456789eE")];
+}
 
 static int store(const struct option_spec *s, const char *cmd, const char *value, int repeated,
                  struct error *e) {

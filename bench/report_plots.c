@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "bench/child.h"
+#include "bench/cmd.h"
 #include "bench/report.h"
 #include "data/unfinished.h"
 
@@ -21,7 +22,7 @@ struct drawing {
 
 static enum status drawing_open(struct drawing *d, struct error *e) {
     memset(d, 0, sizeof *d);
-    snprintf(d->path, sizeof d->path, "%.200s/lfm2-plot-XXXXXX", temporary_folder());
+    snprintf(d->path, sizeof d->path, "%.200s/lfm2-plot-XXXXXX", cmd_temporary_folder());
     int fd = mkstemp(d->path);
     d->file = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (d->file) {

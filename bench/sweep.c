@@ -9,6 +9,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "bench/cmd.h"
 #include "bench/text_ids.h"
 #include "data/convert.h"
 #include "data/unfinished.h"
@@ -262,7 +263,7 @@ static enum status prepare(struct sweep *s, const struct model *m, struct error 
         return fail(e, ERR_ARG, "%s: too short (found %zu ids, expected at least %d; -c makes that fewer)",
                     o->text, s->text.n, o->n_ctx);
     TRY(text_fits(m, s->windows.size, e));
-    snprintf(s->folder, sizeof s->folder, "%.200s/lfm2-quality-XXXXXX", temporary_folder());
+    snprintf(s->folder, sizeof s->folder, "%.200s/lfm2-quality-XXXXXX", cmd_temporary_folder());
     if (!mkdtemp(s->folder)) {
         enum status st = fail(e, ERR_IO, "%s: cannot be made: %s", s->folder, strerror(errno));
         s->folder[0] = 0;

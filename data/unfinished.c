@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,11 +16,6 @@ static struct {
     atomic_int state;
     char path[4224];
 } places[PLACES];
-
-const char *temporary_folder(void) {
-    const char *folder = getenv("TMPDIR");
-    return folder && *folder ? folder : "/tmp";
-}
 
 void unfinished_add(const char *path) {
     if (strlen(path) >= sizeof places->path) return;

@@ -11,8 +11,6 @@
  * or a regular file, and not the file `input` that is read (NULL: none). */
 enum status output_check(const char *path, const char *input, struct error *e);
 
-/* Where files live that nobody asked for: $TMPDIR, or /tmp. */
-const char *temporary_folder(void);
 /* From now on the file, which need not be there yet, or the folder, added before its files, is somebody's
  * half work. A list that is full, or a name that is too long, is no error: the file is then left behind. */
 void unfinished_add(const char *path);
