@@ -25,7 +25,7 @@ both() { ours "$@" ${peer:+--peer "$peer"}; }
 # A peer that has not the memory for so long a context is no reason to lose the hour: ours is in the record then.
 deep() {
     both "$@" || {
-        [ -n "$peer" ]
+        [ -n "$peer" ] # the script ends here without one
         echo "long: went on without all of: bench $*" >&2
     }
 }
