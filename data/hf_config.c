@@ -239,7 +239,7 @@ enum status hf_config_put(struct gguf_writer *w, const char *folder, struct hf_c
     *out = (struct hf_config){0};
     snprintf(path, sizeof path, "%s/config.json", folder);
     struct reading r = {.path = path, .w = w, .out = out, .e = e};
-    TRY(json_open(&r.root, path, MAX_CONFIG, e));
+    TRY(json_read(&r.root, path, MAX_CONFIG, JSON_REJECT_DUPLICATES, e));
     enum status status = read_all(&r);
     json_decref(r.root);
     return status;

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* json: the quota, in the allocator that jansson calls; map, parse, unmap. */
+/* json: the quota, in the allocator that jansson calls; files, read whole and parsed. */
 #include "data/json.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "data/buffer.h"
-#include "data/mapped.h"
 
 enum { TIMES = 48, MORE = 1 << 20 };
 
@@ -52,36 +50,18 @@ json_t *json_parse(const char *text, size_t n, size_t flags, json_error_t *why) 
     return value;
 }
 
-static enum status parse_object(json_t **out, const char *path, const char *text, size_t n, size_t flags,
-                                struct error *e) {
+enum status json_read(json_t **out, const char *path, size_t max_bytes, size_t flags, struct error *e) {
+    struct buffer text = {0};
     json_error_t why = {0};
-    if (!(*out = json_parse(text, n, flags, &why)))
-        return fail(e, ERR_FORMAT, "%s: not JSON, line %d: %s", path, why.line, why.text);
-    if (json_is_object(*out)) return OK;
+    *out = NULL;
+    enum status status = buffer_read(&text, path, max_bytes, e);
+    if (status == OK && text.n == 0)
+        status = fail(e, ERR_FORMAT, "%s: empty file (expected JSON)", path);
+    else if (status == OK && !(*out = json_parse(text.data, text.n, flags, &why)))
+        status = fail(e, ERR_FORMAT, "%s: not JSON, line %d: %s", path, why.line, why.text);
+    buffer_free(&text);
+    if (status != OK || json_is_object(*out)) return status;
     json_decref(*out);
     *out = NULL;
     return fail(e, ERR_FORMAT, "%s: not a JSON object (expected an object in braces)", path);
-}
-
-enum status json_open(json_t **out, const char *path, uint64_t max_bytes, struct error *e) {
-    *out = NULL;
-    struct mapped file;
-    TRY(mapped_open(&file, path, "JSON", e));
-    enum status status =
-        file.size > max_bytes
-            ? fail(e, ERR_UNSUPPORTED,
-                   "%s: too large (found %" PRIu64 " bytes, expected at most %" PRIu64 ")", path, file.size,
-                   max_bytes)
-            : parse_object(out, path, (const char *)file.data, (size_t)file.size, JSON_REJECT_DUPLICATES, e);
-    mapped_close(&file);
-    return status;
-}
-
-enum status json_read(json_t **out, const char *path, size_t max_bytes, size_t flags, struct error *e) {
-    *out = NULL;
-    struct buffer text = {0};
-    enum status status = buffer_read(&text, path, max_bytes, e);
-    if (status == OK) status = parse_object(out, path, text.data ? text.data : "", text.n, flags, e);
-    buffer_free(&text);
-    return status;
 }

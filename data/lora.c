@@ -81,7 +81,7 @@ static enum status open_config(struct opening *o, const char *path) {
     json_t *config;
     if (hf_folder(path, folder, sizeof folder)) return fail(o->e, ERR_ARG, "%.64s...: path too long", path);
     snprintf(file, sizeof file, "%s/adapter_config.json", folder);
-    TRY(json_open(&config, file, MAX_CONFIG, o->e));
+    TRY(json_read(&config, file, MAX_CONFIG, JSON_REJECT_DUPLICATES, o->e));
     enum status status = read_config(o, config, file);
     json_decref(config);
     return status;

@@ -117,7 +117,7 @@ static enum status check_index(const struct safetensors *s, json_t *map, const c
 
 static enum status open_index(struct safetensors *s, const char *folder, const char *index, struct error *e) {
     json_t *root;
-    TRY(json_open(&root, index, MAX_INDEX, e));
+    TRY(json_read(&root, index, MAX_INDEX, JSON_REJECT_DUPLICATES, e));
     json_t *map = json_object_get(root, "weight_map");
     enum status status = OK;
     if (!json_is_object(map))
