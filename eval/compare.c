@@ -266,8 +266,8 @@ static void side_label(const struct side *s, char *out, size_t size) {
         snprintf(file, sizeof file, "%.*s/results_%s.json", end ? (int)(end - samples) : 1,
                  end ? samples : ".", date);
         json_t *results;
-        (void)json_read(&results, file, MAX_RESULTS, JSON_REJECT_DUPLICATES,
-                        NULL); /* without it the name has to do */
+        /* Without it the name has to do. */
+        (void)json_read(&results, file, MAX_RESULTS, JSON_REJECT_DUPLICATES, NULL);
         const char *args =
             json_string_value(json_object_get(json_object_get(results, "config"), "model_args"));
         if (args && sscanf(args, "pretrained=%63[^,],engine=%31[^,]", model, engine) >= 1)
